@@ -1,0 +1,138 @@
+-- One script for premake5 and for Debian's premake4 (premake4 --file=premake5.lua gmake).
+
+local five = filter ~= nil
+
+local function config(name)
+    if five then filter(name and "configurations:" .. name or {}) else configuration(name or {}) end
+end
+
+local function output_of(command)
+    local pipe = assert(io.popen(command))
+    local text = pipe:read("*a")
+    pipe:close()
+    return text
+end
+
+-- The Lua modules inside the binary ------------------------------------------------------------------------
+
+-- module name → file; what does not lie under lua/ comes from Debian's packages
+local function modules()
+    local found = {}
+    for _, path in ipairs(os.matchfiles("lua/**.lua")) do
+        found[path:gsub("^lua/", ""):gsub("%.lua$", ""):gsub("/", ".")] = path
+    end
+    found["luaunit"] = "/usr/share/lua/5.4/luaunit.lua"
+    found["inspect"] = "/usr/share/lua/5.3/inspect.lua"
+    return found
+end
+
+local function write_modules(path)
+    local names, found = {}, modules()
+    for name in pairs(found) do names[#names + 1] = name end
+    table.sort(names)
+    local out = {"#include <stddef.h>\n#include \"modules.h\"\n"}
+    local rows = {"\nconst lm_module lm_modules[] = {\n"}
+    for i, name in ipairs(names) do
+        local file = assert(io.open(found[name], "rb"), found[name] .. " is missing: install Debian's lua-unit and lua-inspect")
+        local text = file:read("*a")
+        file:close()
+        out[#out + 1] = ("\nstatic const char text_%d[] = {"):format(i)
+        out[#out + 1] = text:gsub(".", function(c) return c:byte() .. "," end) .. "0};\n"
+        rows[#rows + 1] = ("    {\"%s\", \"@%s\", text_%d, %d},\n"):format(name, name:gsub("%.", "/") .. ".lua", i, #text)
+    end
+    rows[#rows + 1] = "    {NULL, NULL, NULL, 0},\n};\n"
+    os.mkdir("build")
+    local file = assert(io.open(path, "wb"))
+    file:write(table.concat(out), table.concat(rows))
+    file:close()
+end
+
+-- What the compiler is told ----------------------------------------------------------------------------------
+
+local warnings = {"-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Wshadow"}
+local lua_include = "-isystem /usr/include/lua5.4"
+local mpi_include, mpi_libdirs = {}, {}
+
+local function ask_mpicc()
+    for dir in output_of("mpicc --showme:incdirs"):gmatch("%S+") do mpi_include[#mpi_include + 1] = "-isystem " .. dir end
+    for dir in output_of("mpicc --showme:libdirs"):gmatch("%S+") do mpi_libdirs[#mpi_libdirs + 1] = dir end
+end
+
+local function common()
+    language "C"
+    targetprefix ""
+    files {"src/**.c", "src/**.h", "build/modules.c"}
+    includedirs {"src"}
+    buildoptions(warnings)
+    buildoptions {lua_include}
+    buildoptions(mpi_include)
+    libdirs(mpi_libdirs)
+    config "release"
+        targetdir "bin"
+        defines {"NDEBUG"}
+    config "debug"
+        targetdir "bin/debug"
+    config "asan"
+        targetdir "bin/asan"
+        buildoptions {"-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"}
+        linkoptions {"-fsanitize=address,undefined"}
+    for _, name in ipairs {"release", "debug", "asan"} do
+        config(name)
+        objdir("build/" .. name)
+        if five then
+            symbols "On"
+            optimize(name == "release" and "Speed" or name == "asan" and "Debug" or "Off")
+        else
+            flags {"Symbols"}
+            if name == "release" then flags {"OptimizeSpeed"} end
+            if name == "asan" then flags {"Optimize"} end
+        end
+    end
+    config()
+end
+
+if _ACTION == "gmake" or _ACTION == "gmake2" then
+    ask_mpicc()
+    write_modules("build/modules.c")
+end
+
+local workspace = workspace or solution
+workspace "luampi"
+    location "build"
+    configurations {"release", "debug", "asan"}
+
+-- bin/luampi: Lua inside, its symbols visible to C modules
+project "luampi"
+    kind "ConsoleApp"
+    common()
+    linkoptions {"-Wl,-E"}
+    links {":liblua5.4.a", "mpi", "m", "dl"}
+
+-- bin/mpi.so: the same for a stock lua5.4
+project "module"
+    kind "SharedLib"
+    targetname "mpi"
+    common()
+    excludes {"src/main.c", "src/options.c"}
+    buildoptions {"-fPIC"}
+    links {"mpi", "m", "dl"}
+
+-- premake … fuzz -----------------------------------------------------------------------------------------------
+
+newaction {
+    trigger = "fuzz",
+    description = "Build the fuzz targets (bin/fuzz/*) with clang and libFuzzer",
+    execute = function ()
+        os.mkdir("bin/fuzz")
+        for _, path in ipairs(os.matchfiles("tests/fuzz/*.c")) do
+            local target = path:match("([^/]+)%.c$")
+            local sources = {}
+            for name in io.open(path):read("*l"):match("with (.+) %*/"):gmatch("%S+") do sources[#sources + 1] = "src/" .. name end
+            local command = table.concat({"clang-14 -g -O1 -fsanitize=fuzzer,address,undefined -Isrc",
+                table.concat(warnings, " "), lua_include, "-o bin/fuzz/" .. target, path,
+                table.concat(sources, " "), "-l:liblua5.4.a -lm -ldl"}, " ")
+            print(command)
+            assert(os.execute(command))
+        end
+    end
+}

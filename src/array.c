@@ -1,0 +1,183 @@
+#include "array.h"
+
+#include <string.h>
+
+const lm_kind lm_array_kind = {"mpi.array", sizeof(lm_array)};
+static const lm_kind block_kind = {"mpi.block", sizeof(lm_block)};
+
+#define ALIGNMENT 64
+
+/* --- memory ---------------------------------------------------------------------------------------------- */
+
+lm_array *lm_checkarray(lua_State *L, int arg)
+{
+    lm_array *a = lm_check(L, arg, &lm_array_kind);
+    if (!a->block->data) luaL_argerror(L, arg, "the array's memory was freed");
+    return a;
+}
+
+/* Pushes a block: one userdata, the header first and the data aligned behind it. */
+static lm_block *block_new(lua_State *L, size_t bytes)
+{
+    if (bytes > (size_t)PTRDIFF_MAX - sizeof(lm_block) - ALIGNMENT) luaL_error(L, "not enough memory");
+    lm_block *block = lua_newuserdatauv(L, sizeof(lm_block) + ALIGNMENT + bytes, 0);
+    uintptr_t behind = (uintptr_t)(block + 1);
+    *block = (lm_block){&block_kind, (char *)((behind + ALIGNMENT - 1) & ~(uintptr_t)(ALIGNMENT - 1)), bytes, NULL};
+    return block;
+}
+
+lm_array *lm_newarray(lua_State *L, lm_dtype dtype, int ndim, const int64_t *shape)
+{
+    int64_t size = 1;
+    for (int d = 0; d < ndim; d++)
+        if (shape[d] < 0 || __builtin_mul_overflow(size, shape[d], &size)) luaL_error(L, "not enough memory");
+    int64_t bytes;
+    if (__builtin_mul_overflow(size, lm_dtypes[dtype].size, &bytes)) luaL_error(L, "not enough memory");
+    lm_array *a = lm_new(L, &lm_array_kind, 1);
+    a->block = block_new(L, (size_t)bytes);
+    lua_setiuservalue(L, -2, 1);
+    a->data = a->block->data;
+    a->dtype = dtype;
+    a->ndim = (unsigned char)ndim;
+    a->size = 1;
+    for (int d = ndim - 1; d >= 0; d--) {
+        a->shape[d] = shape[d];
+        a->stride[d] = a->size;
+        a->size *= shape[d];
+    }
+    a->size = size;
+    a->contiguous = true;
+    return a;
+}
+
+lm_array *lm_newview(lua_State *L, int index)
+{
+    index = lua_absindex(L, index);
+    const lm_array *a = lm_toarray(L, index);
+    lm_array *view = lm_new(L, &lm_array_kind, 1);
+    *view = *a;
+    lua_getiuservalue(L, index, 1);
+    lua_setiuservalue(L, -2, 1);
+    return view;
+}
+
+void lm_settle(lm_array *a)
+{
+    int64_t size = 1;
+    a->contiguous = true;
+    for (int d = a->ndim - 1; d >= 0; d--) {
+        if (a->shape[d] != 1 && a->stride[d] != size) a->contiguous = false;
+        size *= a->shape[d];
+    }
+    a->size = size;
+    if (size == 0) a->contiguous = true;
+}
+
+/* --- packing --------------------------------------------------------------------------------------------- */
+
+static void copy_elements(char *to, int64_t tostride, const char *from, int64_t fromstride, int64_t n, size_t size)
+{
+    if (tostride == 1 && fromstride == 1) {
+        memcpy(to, from, (size_t)n * size);
+        return;
+    }
+#define COPY(type) \
+    for (int64_t i = 0; i < n; i++) ((type *)to)[i * tostride] = ((const type *)from)[i * fromstride]
+    switch (size) {
+    case 1: COPY(uint8_t); break;
+    case 2: COPY(uint16_t); break;
+    case 4: COPY(uint32_t); break;
+    default: COPY(uint64_t); break;
+    }
+#undef COPY
+}
+
+/* Copies dimension d and those behind it between the array and packed memory; returns the packed end. */
+static char *copy_dimension(const lm_array *a, int d, char *data, char *packed, bool pack)
+{
+    size_t size = lm_dtypes[a->dtype].size;
+    if (d >= a->ndim - 1) {
+        int64_t n = a->ndim ? a->shape[d] : 1, stride = a->ndim ? a->stride[d] : 1;
+        if (pack) copy_elements(packed, 1, data, stride, n, size);
+        else copy_elements(data, stride, packed, 1, n, size);
+        return packed + (size_t)n * size;
+    }
+    for (int64_t i = 0; i < a->shape[d]; i++)
+        packed = copy_dimension(a, d + 1, data + i * a->stride[d] * (int64_t)size, packed, pack);
+    return packed;
+}
+
+void lm_pack(const lm_array *a, void *to)
+{
+    if (a->size == 0) return;
+    if (a->contiguous) memcpy(to, a->data, lm_bytes(a));
+    else copy_dimension(a, 0, a->data, to, true);
+}
+
+void lm_unpack(lm_array *a, const void *from)
+{
+    if (a->size == 0) return;
+    if (a->contiguous) memcpy(a->data, from, lm_bytes(a));
+    else copy_dimension(a, 0, a->data, (char *)from, false);
+}
+
+/* --- memory in use by requests ---------------------------------------------------------------------------- */
+
+/* The interval of memory the array's elements lie in. */
+static void array_extent(const lm_array *a, const char **from, const char **to)
+{
+    int64_t low = 0, high = 0;
+    for (int d = 0; d < a->ndim; d++) {
+        int64_t last = (a->shape[d] - 1) * a->stride[d];
+        if (last < 0) low += last;
+        else high += last;
+    }
+    int64_t size = lm_dtypes[a->dtype].size;
+    *from = a->data + low * size;
+    *to = a->size ? a->data + (high + 1) * size : *from;
+}
+
+static void check_flights(lua_State *L, const lm_array *a, bool reading)
+{
+    const char *from, *to;
+    array_extent(a, &from, &to);
+    for (const lm_flight *f = a->block->flights; f; f = f->next)
+        if (f->from < to && from < f->to && (f->receiving || !reading))
+            luaL_error(L, f->receiving ? "the array is being received into by a request that is not complete"
+                                       : "the array is being sent by a request that is not complete");
+}
+
+void lm_checkwrite(lua_State *L, const lm_array *a)
+{
+    if (a->block->flights) check_flights(L, a, false);
+}
+
+void lm_claim(lua_State *L, const lm_array *a, lm_flight *flight, bool receiving)
+{
+    if (a->block->flights) check_flights(L, a, !receiving);
+    array_extent(a, &flight->from, &flight->to);
+    flight->receiving = receiving;
+    flight->next = a->block->flights;
+    a->block->flights = flight;
+}
+
+void lm_release(lm_block *block, lm_flight *flight)
+{
+    lm_flight **f = &block->flights;
+    while (*f && *f != flight) f = &(*f)->next;
+    if (*f) *f = flight->next;
+}
+
+/* --- open ------------------------------------------------------------------------------------------------- */
+
+static const luaL_Reg functions[] = {{NULL, NULL}};
+static const luaL_Reg methods[] = {{NULL, NULL}};
+static const luaL_Reg metamethods[] = {{NULL, NULL}};
+
+int luaopen_array(lua_State *L)
+{
+    lm_newkind(L, &lm_array_kind, methods, metamethods);
+    lua_pop(L, 1);
+    luaL_newlib(L, functions);
+    return 1;
+}

@@ -1,0 +1,66 @@
+#include "buffer.h"
+
+#include <stdint.h>
+
+static const lm_kind buffer_kind = {"mpi.buffer", sizeof(lm_buffer)};
+static const char scratch_key = 0;
+
+/* What the shared buffer keeps between uses; more is given back at the next use. */
+#define KEEP ((size_t)1 << 20)
+
+static bool buffer_resize(lua_State *L, lm_buffer *b, size_t capacity)
+{
+    void *ud;
+    lua_Alloc alloc = lua_getallocf(L, &ud);
+    char *data = alloc(ud, b->data, b->capacity, capacity);
+    if (!data && capacity) return false;
+    b->data = data;
+    b->capacity = capacity;
+    return true;
+}
+
+lm_buffer *lm_newbuffer(lua_State *L) { return lm_new(L, &buffer_kind, 0); }
+
+lm_buffer *lm_scratch(lua_State *L)
+{
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &scratch_key);
+    lm_buffer *b = lua_touserdata(L, -1);
+    lua_pop(L, 1);
+    b->size = 0;
+    if (b->capacity > KEEP) buffer_resize(L, b, 0);
+    return b;
+}
+
+char *lm_grow(lua_State *L, lm_buffer *b, size_t n)
+{
+    if (n > b->capacity - b->size) {
+        size_t capacity = b->capacity < 256 ? 256 : b->capacity;
+        if (n > SIZE_MAX / 4 - b->size) luaL_error(L, "not enough memory");
+        while (capacity - b->size < n) capacity += capacity / 2;
+        if (!buffer_resize(L, b, capacity)) luaL_error(L, "not enough memory");
+    }
+    char *room = b->data + b->size;
+    b->size += n;
+    return room;
+}
+
+static int buffer_close(lua_State *L)
+{
+    lm_buffer *b = lm_test(L, 1, &buffer_kind);
+    if (b) {
+        buffer_resize(L, b, 0);
+        b->size = 0;
+    }
+    return 0;
+}
+
+static const luaL_Reg functions[] = {{NULL, NULL}};
+static const luaL_Reg metamethods[] = {{"__gc", buffer_close}, {"__close", buffer_close}, {NULL, NULL}};
+
+void luaopen_buffer(lua_State *L)
+{
+    lm_newkind(L, &buffer_kind, functions, metamethods);
+    lua_pop(L, 1);
+    lm_newbuffer(L);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &scratch_key);
+}

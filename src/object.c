@@ -1,0 +1,67 @@
+#include "object.h"
+
+#include <string.h>
+
+void *lm_check(lua_State *L, int arg, const lm_kind *kind)
+{
+    void *object = lm_test(L, arg, kind);
+    if (!object) luaL_typeerror(L, arg, kind->name);
+    return object;
+}
+
+void *lm_new(lua_State *L, const lm_kind *kind, int values)
+{
+    const lm_kind **object = lua_newuserdatauv(L, kind->size, values);
+    memset(object, 0, kind->size);
+    *object = kind;
+    luaL_setmetatable(L, kind->name);
+    return object;
+}
+
+void lm_newkind(lua_State *L, const lm_kind *kind, const luaL_Reg *methods, const luaL_Reg *metamethods)
+{
+    luaL_newmetatable(L, kind->name);
+    luaL_setfuncs(L, metamethods, 0);
+    lua_pushstring(L, kind->name);
+    lua_setfield(L, -2, "__metatable");
+    lua_newtable(L);
+    luaL_setfuncs(L, methods, 0);
+    if (lua_getfield(L, -2, "__index") == LUA_TNIL) {
+        lua_pushvalue(L, -2);
+        lua_setfield(L, -4, "__index");
+    }
+    lua_pop(L, 1);
+    lua_remove(L, -2);
+}
+
+void lm_checkoptions(lua_State *L, int arg, const char *const names[])
+{
+    if (lua_isnoneornil(L, arg)) return;
+    luaL_checktype(L, arg, LUA_TTABLE);
+    lua_pushnil(L);
+    while (lua_next(L, arg)) {
+        bool known = false;
+        if (lua_type(L, -2) == LUA_TSTRING)
+            for (int i = 0; names[i] && !known; i++) known = !strcmp(names[i], lua_tostring(L, -2));
+        if (!known) {
+            const char *what = luaL_tolstring(L, -2, NULL);
+            luaL_Buffer b;
+            luaL_buffinit(L, &b);
+            for (int i = 0; names[i]; i++) {
+                if (i) luaL_addchar(&b, ' ');
+                luaL_addstring(&b, names[i]);
+            }
+            luaL_pushresult(&b);
+            luaL_argerror(L, arg, lua_pushfstring(L, "unknown option '%s'; known are: %s", what, lua_tostring(L, -1)));
+        }
+        lua_pop(L, 1);
+    }
+}
+
+lua_Integer lm_checkrange(lua_State *L, int arg, const char *what, lua_Integer low, lua_Integer high)
+{
+    lua_Integer i = luaL_checkinteger(L, arg);
+    if (i < low || i > high)
+        luaL_argerror(L, arg, lua_pushfstring(L, "%s is %I, expected %I to %I", what, i, low, high));
+    return i;
+}

@@ -1,0 +1,39 @@
+/* Objects: userdata that know what they are. Every userdata struct begins with `const lm_kind *kind`, and the kind
+   carries the struct's size: a test costs two API calls instead of a registry lookup, and cannot be fooled by
+   another library's userdata. */
+#ifndef LM_OBJECT_H
+#define LM_OBJECT_H
+
+#include <lauxlib.h>
+#include <lua.h>
+#include <stdbool.h>
+
+typedef struct lm_kind {
+    const char *name; /* "mpi.comm": what messages say and the metatable's key in the registry */
+    size_t size;      /* of the struct */
+} lm_kind;
+
+/* The struct when the value is of this kind, else NULL. */
+static inline void *lm_test(lua_State *L, int index, const lm_kind *kind)
+{
+    const lm_kind **object = lua_touserdata(L, index);
+    return object && lua_rawlen(L, index) == kind->size && *object == kind ? (void *)object : NULL;
+}
+
+/* The struct, or "bad argument #1 to 'Send' (mpi.array expected, got table)". */
+void *lm_check(lua_State *L, int arg, const lm_kind *kind);
+
+/* Pushes a new zeroed object with its metatable and `values` user values. */
+void *lm_new(lua_State *L, const lm_kind *kind, int values);
+
+/* Makes the metatable of a kind: metamethods, and the methods as __index. Pushes the methods table.
+   Called once in luaopen, so that no object ever meets a half-built one. */
+void lm_newkind(lua_State *L, const lm_kind *kind, const luaL_Reg *methods, const luaL_Reg *metamethods);
+
+/* Raises unless the table at arg (nil is an empty one) has only the options named in the NULL-ended list. */
+void lm_checkoptions(lua_State *L, int arg, const char *const names[]);
+
+/* An integer from `low` to `high`, or "bad argument #2 to 'send' (dest is 7, expected 0 to 3)". */
+lua_Integer lm_checkrange(lua_State *L, int arg, const char *what, lua_Integer low, lua_Integer high);
+
+#endif
