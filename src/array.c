@@ -137,24 +137,38 @@ static void array_extent(const lm_array *a, const char **from, const char **to)
     *to = a->size ? a->data + (high + 1) * size : *from;
 }
 
-static void check_flights(lua_State *L, const lm_array *a, bool reading)
+bool lm_overlap(const lm_array *a, const lm_array *b)
 {
+    const char *from, *to, *other_from, *other_to;
+    array_extent(a, &from, &to);
+    array_extent(b, &other_from, &other_to);
+    return a->block == b->block && from < other_to && other_from < to;
+}
+
+const char *lm_unusable(const lm_array *a, bool writing)
+{
+    if (!a->block->data) return "the array's memory was freed";
+    if (!a->block->flights) return NULL;
     const char *from, *to;
     array_extent(a, &from, &to);
     for (const lm_flight *f = a->block->flights; f; f = f->next)
-        if (f->from < to && from < f->to && (f->receiving || !reading))
-            luaL_error(L, f->receiving ? "the array is being received into by a request that is not complete"
-                                       : "the array is being sent by a request that is not complete");
+        if (f->from < to && from < f->to && (f->receiving || writing))
+            return f->receiving ? "the array is being received into by a request that is not complete"
+                                : "the array is being sent by a request that is not complete";
+    return NULL;
 }
 
 void lm_checkwrite(lua_State *L, const lm_array *a)
 {
-    if (a->block->flights) check_flights(L, a, false);
+    if (!a->block->flights) return;
+    const char *why = lm_unusable(a, true);
+    if (why) luaL_error(L, "%s", why);
 }
 
 void lm_claim(lua_State *L, const lm_array *a, lm_flight *flight, bool receiving)
 {
-    if (a->block->flights) check_flights(L, a, !receiving);
+    const char *why = lm_unusable(a, receiving);
+    if (why) luaL_error(L, "%s", why);
     array_extent(a, &flight->from, &flight->to);
     flight->receiving = receiving;
     flight->next = a->block->flights;

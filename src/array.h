@@ -57,11 +57,15 @@ static inline size_t lm_bytes(const lm_array *a) { return (size_t)a->size * lm_d
 void lm_pack(const lm_array *a, void *to);
 void lm_unpack(lm_array *a, const void *from);
 
-/* Raises when a request is using any of the array's memory in a way that forbids this use: writing is refused while
-   the memory is being sent or received into, sending while it is being received into. */
+/* A request that uses the array's memory forbids others: writing while it is being sent or received into, sending
+   while it is being received into. unusable: why the array cannot be used now (also: its memory was freed), or NULL. */
+const char *lm_unusable(const lm_array *a, bool writing);
 void lm_checkwrite(lua_State *L, const lm_array *a);
 void lm_claim(lua_State *L, const lm_array *a, lm_flight *flight, bool receiving);
 void lm_release(lm_block *block, lm_flight *flight);
+
+/* Whether the two may share an element. */
+bool lm_overlap(const lm_array *a, const lm_array *b);
 
 int luaopen_array(lua_State *L);
 

@@ -31,26 +31,37 @@ lm_buffer *lm_scratch(lua_State *L)
     return b;
 }
 
-char *lm_grow(lua_State *L, lm_buffer *b, size_t n)
+char *lm_trygrow(lua_State *L, lm_buffer *b, size_t n)
 {
     if (n > b->capacity - b->size) {
-        size_t capacity = b->capacity < 256 ? 256 : b->capacity;
-        if (n > SIZE_MAX / 4 - b->size) luaL_error(L, "not enough memory");
-        while (capacity - b->size < n) capacity += capacity / 2;
-        if (!buffer_resize(L, b, capacity)) luaL_error(L, "not enough memory");
+        if (n > SIZE_MAX / 4 - b->size) return NULL;
+        size_t capacity = b->capacity + b->capacity / 2;
+        if (capacity < 256) capacity = 256;
+        if (capacity < b->size + n) capacity = b->size + n;
+        if (!buffer_resize(L, b, capacity)) return NULL;
     }
     char *room = b->data + b->size;
     b->size += n;
     return room;
 }
 
+char *lm_grow(lua_State *L, lm_buffer *b, size_t n)
+{
+    char *room = lm_trygrow(L, b, n);
+    if (!room) luaL_error(L, "not enough memory");
+    return room;
+}
+
+void lm_closebuffer(lua_State *L, lm_buffer *b)
+{
+    buffer_resize(L, b, 0);
+    b->size = 0;
+}
+
 static int buffer_close(lua_State *L)
 {
     lm_buffer *b = lm_test(L, 1, &buffer_kind);
-    if (b) {
-        buffer_resize(L, b, 0);
-        b->size = 0;
-    }
+    if (b) lm_closebuffer(L, b);
     return 0;
 }
 

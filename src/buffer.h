@@ -14,10 +14,15 @@ typedef struct lm_buffer {
 /* Pushes an empty buffer; its memory goes when it is collected or closed (lua_toclose). */
 lm_buffer *lm_newbuffer(lua_State *L);
 
+/* Gives the memory back before the collector would. */
+void lm_closebuffer(lua_State *L, lm_buffer *b);
+
 /* The buffer every encoding of this state shares, emptied. Valid until the next call. */
 lm_buffer *lm_scratch(lua_State *L);
 
-/* Appends room for n bytes and returns it; raises "not enough memory" and leaves the buffer as it was. */
+/* Appends room for n bytes and returns it. Without memory the buffer stays as it was, and the one returns NULL, the
+   other raises "not enough memory". */
+char *lm_trygrow(lua_State *L, lm_buffer *b, size_t n);
 char *lm_grow(lua_State *L, lm_buffer *b, size_t n);
 
 void luaopen_buffer(lua_State *L); /* makes the metatable and the shared buffer; pushes nothing */

@@ -1,8 +1,10 @@
+/* The module: what require "mpi" returns. */
 #ifndef LM_LIB_H
 #define LM_LIB_H
 
 #include <lua.h>
 
-int luaopen_mpi(lua_State *L);
+/* Starts MPI when it is not running, and is collective then. */
+__attribute__((visibility("default"))) int luaopen_mpi(lua_State *L);
 
 #endif

@@ -1,0 +1,28 @@
+/* Agreement: before a collective moves data the ranks compare what each is about to do. */
+#ifndef LM_AGREE_H
+#define LM_AGREE_H
+
+#include "comm.h"
+
+typedef struct lm_intent {
+    const char *call;    /* "Allreduce" */
+    const char *op;      /* operator's name, or NULL */
+    int root;            /* < 0: none */
+    int dtype;           /* < 0: values */
+    int64_t count;       /* elements that must be equal on every rank; < 0: none */
+    uint64_t also;       /* anything else that must be equal, compared but not shown */
+    const char *mistake; /* the error this rank alone sees, or NULL */
+} lm_intent;
+
+enum lm_checking { LM_CHECK_FIRST, LM_CHECK_ALL, LM_CHECK_NONE };
+extern enum lm_checking lm_checking;
+
+/* Whether the next call on c is compared. */
+bool lm_compares(const lm_comm *c, bool always);
+
+/* Collective. Raises the same error on every rank when the intents differ or a rank made a mistake. Compares the first
+   calls of a communicator (or all, or none), and in any case when `always` is set; where nothing is compared, a
+   mistake raises on its own rank. */
+void lm_agree(lua_State *L, lm_comm *c, const lm_intent *intent, bool always);
+
+#endif

@@ -1,0 +1,568 @@
+/* Collectives of any Lua value. Each rank's value travels as a block of fixed size that holds the encoding when it
+   fits; what is longer follows on the second channel. A rank that cannot encode its value still takes part: its block
+   carries the message, and the call raises where the value was wanted. */
+#include "collective.h"
+
+#include "agree.h"
+#include "datatype.h"
+#include "error.h"
+#include "progress.h"
+#include "wire.h"
+
+#include <limits.h>
+#include <string.h>
+
+typedef struct head {
+    uint64_t bytes;
+    uint32_t sequence; /* tag of what follows */
+    bool failed;       /* the bytes are an error message */
+} head;
+
+#define BLOCK 256
+#define BODY (BLOCK - sizeof(head))
+
+typedef struct block {
+    head head;
+    char body[BODY];
+} block;
+
+#define BCAST_BODY (2 * BLOCK - sizeof(head))
+
+/* --- encoding under protection ---------------------------------------------------------------------------- */
+
+/* Arguments: the value, the buffer. */
+static int protected_encode(lua_State *L)
+{
+    lm_encode(L, 1, lua_touserdata(L, 2));
+    return 0;
+}
+
+/* Appends the encoding of the value at index, or pushes the message and returns false. */
+static bool encode(lua_State *L, int index, lm_buffer *b)
+{
+    switch (lua_type(L, index)) {
+    case LUA_TNIL:
+    case LUA_TBOOLEAN:
+    case LUA_TNUMBER:
+        lm_encode(L, index, b);
+        return true;
+    default:
+        index = lua_absindex(L, index);
+        lua_pushcfunction(L, protected_encode);
+        lua_pushvalue(L, index);
+        lua_pushlightuserdata(L, b);
+        return lua_pcall(L, 2, 0, 0) == LUA_OK;
+    }
+}
+
+/* One encoded value, or the message that says why there is none: bytes of a buffer from `at` on. */
+typedef struct parcel {
+    size_t at, size;
+    bool failed;
+} parcel;
+
+/* Appends the encoding of the value at index to b, or the message of the failure. */
+static parcel parcel_encode(lua_State *L, int index, lm_buffer *b)
+{
+    size_t at = b->size;
+    bool fine = encode(L, index, b);
+    if (!fine) {
+        size_t length;
+        const char *message = luaL_tolstring(L, -1, &length);
+        memcpy(lm_grow(L, b, length), message, length);
+        lua_pop(L, 2);
+    }
+    return (parcel){at, b->size - at, !fine};
+}
+
+static const char *parcel_mistake(lua_State *L, const parcel *p, const lm_buffer *b)
+{
+    return p->failed ? lua_pushlstring(L, b->data + p->at, p->size) : NULL;
+}
+
+static void block_fill(block *to, const parcel *p, const lm_buffer *b, uint32_t sequence)
+{
+    to->head = (head){p->size, sequence, p->failed};
+    if (p->size <= BODY) memcpy(to->body, b->data + p->at, p->size);
+}
+
+/* --- agreement -------------------------------------------------------------------------------------------- */
+
+typedef struct call {
+    lua_State *L;
+    lm_comm *c;
+    const char *name;
+    const char *mistake;
+    int root; /* < 0: none */
+    lm_opid op;
+} call;
+
+static call call_begin(lua_State *L, const char *name, int root_arg)
+{
+    call k = {.L = L, .c = lm_checkcomm(L, 1), .name = name, .root = -1, .op = LM_OPS};
+    if (root_arg) k.root = lm_readroot(L, root_arg, k.c, name, &k.mistake);
+    return k;
+}
+
+static void call_agree(call *k, bool always)
+{
+    lm_wait(k->L, k->name, k->root < 0 ? NULL : "root", k->root, -1);
+    const char *op = k->op < LM_OPS ? lm_opnames[k->op] : NULL;
+    lm_agree(k->L, k->c, &(lm_intent){k->name, op, k->root, -1, -1, 0, k->mistake}, always);
+}
+
+/* A value that cannot be encoded is a mistake every rank learns of while calls are compared; later the block says it. */
+static void call_agree_parcel(call *k, const parcel *p, const lm_buffer *b)
+{
+    if (!k->mistake && lm_compares(k->c, false)) k->mistake = parcel_mistake(k->L, p, b);
+    call_agree(k, false);
+}
+
+/* --- what does not fit into a block ----------------------------------------------------------------------- */
+
+static uint32_t next_sequence(lm_comm *c, int dest) { return c->sent[dest]++ & INT32_MAX; }
+
+static MPI_Request long_isend(call *k, const void *bytes, const head *h, int dest)
+{
+    MPI_Request request;
+    lm_span span = lm_spanof(MPI_BYTE, (int64_t)h->bytes);
+    int code = MPI_Isend(bytes, span.count, span.type, dest, (int)h->sequence, k->c->payload, &request);
+    lm_endspan(&span);
+    lm_mpi(k->L, code, k->name);
+    return request;
+}
+
+static void long_wait(call *k, int n, MPI_Request *requests)
+{
+    lm_wait(k->L, k->name, NULL, 0, -1);
+    lm_mpi(k->L, MPI_Waitall(n, requests, MPI_STATUSES_IGNORE), k->name);
+}
+
+static void long_recv(call *k, void *room, const head *h, int source)
+{
+    lm_wait(k->L, k->name, "source", source, -1);
+    lm_span span = lm_spanof(MPI_BYTE, (int64_t)h->bytes);
+    int code = MPI_Recv(room, span.count, span.type, source, (int)h->sequence, k->c->payload, MPI_STATUS_IGNORE);
+    lm_endspan(&span);
+    lm_mpi(k->L, code, k->name);
+}
+
+/* Pushes the value, or the message, that the bytes are. */
+static void push_content(lua_State *L, const char *bytes, const head *h)
+{
+    if (h->failed) lua_pushlstring(L, bytes, h->bytes);
+    else lm_decode(L, bytes, h->bytes);
+}
+
+/* --- bcast ------------------------------------------------------------------------------------------------ */
+
+/* Sends the root's parcel to all; elsewhere pushes the value (or the message, then returns false). */
+static bool bcast(call *k, int root, const parcel *p, const lm_buffer *b)
+{
+    lua_State *L = k->L;
+    lm_comm *c = k->c;
+    struct { head head; char body[BCAST_BODY]; } first;
+    bool mine = c->rank == root;
+    if (mine) {
+        first.head = (head){p->size, 0, p->failed};
+        memcpy(first.body, b->data + p->at, p->size <= BCAST_BODY ? p->size : 0);
+    }
+    lm_wait(L, k->name, "root", root, -1);
+    lm_mpi(L, MPI_Bcast(&first, sizeof first, MPI_BYTE, root, c->comm), k->name);
+    const char *bytes = first.body;
+    lm_buffer *room = NULL;
+    if (first.head.bytes > BCAST_BODY) {
+        char *all = mine ? b->data + p->at : lm_grow(L, room = lm_newbuffer(L), first.head.bytes);
+        lm_span span = lm_spanof(MPI_BYTE, (int64_t)first.head.bytes);
+        int code = MPI_Bcast(all, span.count, span.type, root, c->comm);
+        lm_endspan(&span);
+        lm_mpi(L, code, k->name);
+        bytes = all;
+    }
+    if (first.head.failed) lua_pushlstring(L, bytes, first.head.bytes);
+    else if (!mine) lm_decode(L, bytes, first.head.bytes);
+    if (room) lm_closebuffer(L, room);
+    return !first.head.failed;
+}
+
+static int values_bcast(lua_State *L)
+{
+    lua_settop(L, 3);
+    call k = call_begin(L, "bcast", 3);
+    lm_buffer *b = lm_scratch(L);
+    parcel p = {0};
+    if (k.c->rank == k.root) p = parcel_encode(L, 2, b);
+    call_agree_parcel(&k, &p, b);
+    if (!bcast(&k, k.root, &p, b)) return luaL_error(L, "%s", lua_tostring(L, -1));
+    if (k.c->rank == k.root) lua_pushvalue(L, 2);
+    return 1;
+}
+
+/* --- gather, allgather ------------------------------------------------------------------------------------ */
+
+/* Pushes the list by rank of the values in `blocks`. What does not fit into them lies in `longs`, one behind the other,
+   or without longs is received now, from this rank itself out of b. All is received before a failure raises. */
+static void push_list(call *k, const block *blocks, const parcel *own, const lm_buffer *b, const char *longs)
+{
+    lua_State *L = k->L;
+    int n = k->c->size, failed = -1;
+    lua_createtable(L, n, 1);
+    lua_pushinteger(L, n);
+    lua_setfield(L, -2, "n");
+    for (int r = 0; r < n; r++) {
+        const head *h = &blocks[r].head;
+        const char *bytes = blocks[r].body;
+        lm_buffer *room = NULL;
+        if (h->bytes > BODY && longs) {
+            bytes = longs;
+            longs += h->bytes;
+        } else if (h->bytes > BODY) {
+            room = lm_newbuffer(L);
+            bytes = lm_grow(L, room, h->bytes);
+            if (r == k->c->rank) memcpy(room->data, b->data + own->at, own->size);
+            else long_recv(k, room->data, h, r);
+        }
+        push_content(L, bytes, h);
+        if (h->failed && failed < 0) failed = r;
+        lua_rawseti(L, room ? -3 : -2, r + 1);
+        if (room) {
+            lm_closebuffer(L, room);
+            lua_pop(L, 1);
+        }
+    }
+    if (failed < 0) return;
+    lua_rawgeti(L, -1, failed + 1);
+    luaL_error(L, "[%d] %s", failed, lua_tostring(L, -1));
+}
+
+/* Gathers this rank's parcel at root, and pushes the list there, nil elsewhere. */
+static void gather(call *k, int root, const parcel *p, const lm_buffer *b)
+{
+    lua_State *L = k->L;
+    lm_comm *c = k->c;
+    block mine, *all = NULL;
+    bool here = c->rank == root;
+    block_fill(&mine, p, b, here || p->size <= BODY ? 0 : next_sequence(c, root));
+    if (here) all = lua_newuserdatauv(L, sizeof(block) * (size_t)c->size, 0);
+    lm_wait(L, k->name, "root", root, -1);
+    lm_mpi(L, MPI_Gather(&mine, BLOCK, MPI_BYTE, all, BLOCK, MPI_BYTE, root, c->comm), k->name);
+    if (here) push_list(k, all, p, b, NULL);
+    if (here) return;
+    if (p->size > BODY) {
+        MPI_Request request = long_isend(k, b->data + p->at, &mine.head, root);
+        long_wait(k, 1, &request);
+    }
+    lua_pushnil(L);
+}
+
+static int values_gather(lua_State *L)
+{
+    lua_settop(L, 3);
+    call k = call_begin(L, "gather", 3);
+    lm_buffer *b = lm_scratch(L);
+    parcel p = parcel_encode(L, 2, b);
+    call_agree_parcel(&k, &p, b);
+    gather(&k, k.root, &p, b);
+    if (p.failed) return luaL_error(L, "%s", parcel_mistake(L, &p, b));
+    return 1;
+}
+
+static int values_allgather(lua_State *L)
+{
+    lua_settop(L, 2);
+    call k = call_begin(L, "allgather", 0);
+    lm_comm *c = k.c;
+    lm_buffer *b = lm_scratch(L);
+    parcel p = parcel_encode(L, 2, b);
+    call_agree_parcel(&k, &p, b);
+    block mine, *all = lua_newuserdatauv(L, sizeof(block) * (size_t)c->size, 0);
+    block_fill(&mine, &p, b, 0);
+    lm_mpi(L, MPI_Allgather(&mine, BLOCK, MPI_BYTE, all, BLOCK, MPI_BYTE, c->comm), k.name);
+    uint64_t total = 0;
+    for (int r = 0; r < c->size; r++)
+        if (all[r].head.bytes > BODY) total += all[r].head.bytes;
+    if (total > INT_MAX) return luaL_error(L, "allgather: the values take %I bytes together, more than 2^31", (lua_Integer)total);
+    char *longs = NULL;
+    if (total) {
+        int *counts = lua_newuserdatauv(L, sizeof(int) * 2 * (size_t)c->size, 0), *displs = counts + c->size, at = 0;
+        for (int r = 0; r < c->size; r++) {
+            counts[r] = all[r].head.bytes > BODY ? (int)all[r].head.bytes : 0;
+            displs[r] = at;
+            at += counts[r];
+        }
+        lm_buffer *room = lm_newbuffer(L);
+        longs = lm_grow(L, room, total);
+        lm_wait(L, k.name, NULL, 0, -1);
+        lm_mpi(L, MPI_Allgatherv(b->data + p.at, counts[c->rank], MPI_BYTE, longs, counts, displs, MPI_BYTE, c->comm), k.name);
+    }
+    push_list(&k, all, &p, b, longs);
+    return 1;
+}
+
+/* --- scatter, alltoall ------------------------------------------------------------------------------------ */
+
+/* The list of `size` values at arg, encoded into b as one parcel each. */
+static parcel *encode_list(call *k, int arg, lm_buffer *b)
+{
+    lua_State *L = k->L;
+    int n = k->c->size;
+    parcel *parcels = lua_newuserdatauv(L, sizeof *parcels * (size_t)n, 0);
+    if (!lua_istable(L, arg)) {
+        lm_mistake(L, &k->mistake, arg, k->name, "list of %d values expected, one for each rank, got %s", n, luaL_typename(L, arg));
+    } else {
+        lua_Integer length = (lua_Integer)lua_rawlen(L, arg);
+        if (lua_getfield(L, arg, "n") == LUA_TNUMBER) length = lua_tointeger(L, -1);
+        lua_pop(L, 1);
+        if (length != n) lm_mistake(L, &k->mistake, arg, k->name, "list of %d values expected, one for each rank, got %I", n, length);
+    }
+    bool whole = !k->mistake;
+    for (int r = 0; r < n; r++) {
+        if (whole) lua_rawgeti(L, arg, r + 1);
+        else lua_pushstring(L, k->mistake);
+        parcels[r] = parcel_encode(L, -1, b);
+        lua_pop(L, 1);
+        if (!whole) parcels[r].failed = true;
+        if (parcels[r].failed && !k->mistake) k->mistake = lua_pushfstring(L, "entry %d: %s", r + 1, parcel_mistake(L, &parcels[r], b));
+    }
+    return parcels;
+}
+
+/* A mistake that all ranks cannot learn of now travels in the blocks: raised at the end, after everyone took part. */
+static const char *call_agree_list(call *k)
+{
+    const char *mistake = k->mistake;
+    if (!lm_compares(k->c, false)) k->mistake = NULL;
+    call_agree(k, false);
+    return mistake;
+}
+
+static int values_scatter(lua_State *L)
+{
+    lua_settop(L, 3);
+    call k = call_begin(L, "scatter", 3);
+    lm_comm *c = k.c;
+    lm_buffer *b = lm_scratch(L);
+    bool here = c->rank == k.root;
+    parcel *parcels = here ? encode_list(&k, 2, b) : NULL;
+    const char *mistake = call_agree_list(&k);
+    block mine, *all = here ? lua_newuserdatauv(L, sizeof(block) * (size_t)c->size, 0) : NULL;
+    MPI_Request *requests = here ? lua_newuserdatauv(L, sizeof(MPI_Request) * (size_t)c->size, 0) : NULL;
+    for (int r = 0; here && r < c->size; r++) block_fill(&all[r], &parcels[r], b, next_sequence(c, r));
+    lm_wait(L, k.name, "root", k.root, -1);
+    lm_mpi(L, MPI_Scatter(all, BLOCK, MPI_BYTE, &mine, BLOCK, MPI_BYTE, k.root, c->comm), k.name);
+    if (!here) {
+        lm_buffer *room = lm_newbuffer(L);
+        char *bytes = mine.body;
+        if (mine.head.bytes > BODY) long_recv(&k, bytes = lm_grow(L, room, mine.head.bytes), &mine.head, k.root);
+        push_content(L, bytes, &mine.head);
+        lm_closebuffer(L, room);
+        return mine.head.failed ? luaL_error(L, "%s", lua_tostring(L, -1)) : 1;
+    }
+    for (int r = 0; r < c->size; r++) {
+        requests[r] = MPI_REQUEST_NULL;
+        if (r != c->rank && all[r].head.bytes > BODY)
+            requests[r] = long_isend(&k, b->data + parcels[r].at, &all[r].head, r);
+    }
+    long_wait(&k, c->size, requests);
+    if (mistake) return luaL_error(L, "%s", mistake);
+    lm_buffer *own = lm_newbuffer(L);
+    size_t size = parcels[c->rank].size;
+    memcpy(lm_grow(L, own, size), b->data + parcels[c->rank].at, size);
+    lm_decode(L, own->data, size);
+    lm_closebuffer(L, own);
+    return 1;
+}
+
+static int values_alltoall(lua_State *L)
+{
+    lua_settop(L, 2);
+    call k = call_begin(L, "alltoall", 0);
+    lm_comm *c = k.c;
+    lm_buffer *b = lm_scratch(L);
+    parcel *parcels = encode_list(&k, 2, b);
+    const char *mistake = call_agree_list(&k);
+    block *to = lua_newuserdatauv(L, sizeof(block) * 2 * (size_t)c->size, 0), *from = to + c->size;
+    MPI_Request *requests = lua_newuserdatauv(L, sizeof(MPI_Request) * (size_t)c->size, 0);
+    for (int r = 0; r < c->size; r++) block_fill(&to[r], &parcels[r], b, next_sequence(c, r));
+    lm_mpi(L, MPI_Alltoall(to, BLOCK, MPI_BYTE, from, BLOCK, MPI_BYTE, c->comm), k.name);
+    for (int r = 0; r < c->size; r++) {
+        requests[r] = MPI_REQUEST_NULL;
+        if (r != c->rank && to[r].head.bytes > BODY)
+            requests[r] = long_isend(&k, b->data + parcels[r].at, &to[r].head, r);
+    }
+    /* all bytes are here before anything is decoded, which may run Lua code */
+    size_t total = 0;
+    for (int r = 0; r < c->size; r++)
+        if (r != c->rank && from[r].head.bytes > BODY) total += from[r].head.bytes;
+    lm_buffer *room = lm_newbuffer(L);
+    lm_grow(L, room, total + parcels[c->rank].size);
+    char *at = room->data;
+    for (int r = 0; r < c->size; r++) {
+        if (from[r].head.bytes <= BODY) continue;
+        if (r == c->rank) memcpy(at, b->data + parcels[r].at, parcels[r].size);
+        else long_recv(&k, at, &from[r].head, r);
+        at += from[r].head.bytes;
+    }
+    long_wait(&k, c->size, requests);
+    if (mistake) return luaL_error(L, "%s", mistake);
+    push_list(&k, from, NULL, NULL, room->data);
+    return 1;
+}
+
+/* --- reduce, allreduce, scan, exscan ---------------------------------------------------------------------- */
+
+/* Arguments: operator's id, the operator, the list by rank, whether all prefixes are wanted. Returns the combination in
+   rank order, or the list of prefixes. */
+static int protected_fold(lua_State *L)
+{
+    lm_opid op = (lm_opid)lua_tointeger(L, 1);
+    bool prefixes = lua_toboolean(L, 4);
+    lua_getfield(L, 3, "n");
+    lua_Integer n = lua_tointeger(L, -1);
+    lua_pop(L, 1);
+    if (prefixes) lua_createtable(L, (int)n, 0);
+    lua_rawgeti(L, 3, 1);
+    for (lua_Integer r = 1; r <= n; r++) {
+        if (r > 1) {
+            lua_rawgeti(L, 3, r);
+            lm_combine(L, op, 2);
+        }
+        if (prefixes) {
+            lua_pushvalue(L, -1);
+            lua_rawseti(L, 5, r);
+        }
+    }
+    if (prefixes) {
+        lua_settop(L, 5);
+        lua_pushinteger(L, n);
+        lua_setfield(L, 5, "n");
+    }
+    return 1;
+}
+
+/* Any operator on any values: the values meet on one rank, are combined there in rank order, and the result (or the
+   error, so that it is the same everywhere) goes to all. Pushes what each rank gets: the combination, or for scans the
+   list of prefixes. */
+static void combine_anywhere(call *k, int root, bool prefixes)
+{
+    lua_State *L = k->L;
+    lm_buffer *b = lm_scratch(L);
+    parcel p = parcel_encode(L, 2, b);
+    const char *own = parcel_mistake(L, &p, b);
+    lua_pushcfunction(L, protected_fold);
+    lua_pushinteger(L, k->op);
+    lua_pushvalue(L, 3);
+    /* a value that could not be encoded is told to all by the result */
+    int failed = p.failed;
+    lm_mpi(L, MPI_Allreduce(MPI_IN_PLACE, &failed, 1, MPI_INT, MPI_MAX, k->c->comm), k->name);
+    if (failed) {
+        k->mistake = own;
+        call_agree(k, true);
+    }
+    gather(k, root, &p, b);
+    bool here = k->c->rank == root, fine = true;
+    if (here) {
+        lua_pushboolean(L, prefixes);
+        fine = lua_pcall(L, 4, 1, 0) == LUA_OK;
+        b = lm_scratch(L);
+        p = parcel_encode(L, -1, b);
+        p.failed = p.failed || !fine;
+        if (!fine) { /* the message itself, not its encoding */
+            size_t length;
+            const char *message = luaL_tolstring(L, -1, &length);
+            b->size = 0;
+            memcpy(lm_grow(L, b, length), message, length);
+            p.size = length;
+            lua_pop(L, 1);
+        }
+    }
+    if (!bcast(k, root, &p, b)) luaL_error(L, "%s", lua_tostring(L, -1));
+}
+
+static call call_reduction(lua_State *L, const char *name, int root_arg)
+{
+    lua_settop(L, 4);
+    call k = call_begin(L, name, root_arg);
+    k.op = lm_readop(L, 3, name, &k.mistake);
+    if (k.op == LM_BLOCKS) lm_mistake(L, &k.mistake, 3, name, "mpi.op works on arrays; pass the Lua function itself");
+    call_agree(&k, false);
+    return k;
+}
+
+/* Pushes the combination on every rank. */
+static void reduce(call *k)
+{
+    lua_State *L = k->L;
+    if (k->op < LM_FUNCTION) {
+        lm_scalar s;
+        lm_toscalar(L, 2, k->op, &s);
+        lm_mpi(L, MPI_Allreduce(MPI_IN_PLACE, &s, 1, lm_scalartype(), lm_scalarop(), k->c->comm), k->name);
+        if (lm_isscalar(&s)) {
+            lm_pushscalar(L, &s);
+            return;
+        }
+    }
+    combine_anywhere(k, k->root < 0 ? 0 : k->root, false);
+}
+
+static int values_allreduce(lua_State *L)
+{
+    call k = call_reduction(L, "allreduce", 0);
+    reduce(&k);
+    return 1;
+}
+
+static int values_reduce(lua_State *L)
+{
+    call k = call_reduction(L, "reduce", 4);
+    reduce(&k);
+    if (k.c->rank != k.root) lua_pushnil(L);
+    return 1;
+}
+
+/* Rank r gets the combination of the values of ranks 0 to r, or for exscan to r-1 (rank 0: nil). */
+static int scan(lua_State *L, const char *name, bool exclusive)
+{
+    call k = call_reduction(L, name, 0);
+    lm_comm *c = k.c;
+    if (k.op < LM_FUNCTION) {
+        lm_scalar mine, s;
+        int other = !lm_toscalar(L, 2, k.op, &mine);
+        s = mine;
+        lm_mpi(L, (exclusive ? MPI_Exscan : MPI_Scan)(&mine, &s, 1, lm_scalartype(), lm_scalarop(), c->comm), name);
+        lm_mpi(L, MPI_Allreduce(MPI_IN_PLACE, &other, 1, MPI_INT, MPI_MAX, c->comm), name);
+        if (!other) {
+            if (exclusive && c->rank == 0) lua_pushnil(L);
+            else lm_pushscalar(L, &s);
+            return 1;
+        }
+    }
+    combine_anywhere(&k, 0, true);
+    lua_rawgeti(L, -1, c->rank + !exclusive);
+    return 1;
+}
+
+static int values_scan(lua_State *L) { return scan(L, "scan", false); }
+static int values_exscan(lua_State *L) { return scan(L, "exscan", true); }
+
+/* --- open ------------------------------------------------------------------------------------------------- */
+
+static const luaL_Reg methods[] = {
+    {"bcast", values_bcast},
+    {"gather", values_gather},
+    {"allgather", values_allgather},
+    {"scatter", values_scatter},
+    {"alltoall", values_alltoall},
+    {"reduce", values_reduce},
+    {"allreduce", values_allreduce},
+    {"scan", values_scan},
+    {"exscan", values_exscan},
+    {NULL, NULL},
+};
+
+void luaopen_collective_values(lua_State *L)
+{
+    lua_getfield(L, -1, "comm");
+    luaL_setfuncs(L, methods, 0);
+    lua_pop(L, 1);
+}

@@ -1,0 +1,304 @@
+#include "comm.h"
+
+#include "agree.h"
+#include "error.h"
+#include "progress.h"
+
+#include <limits.h>
+#include <string.h>
+
+const lm_kind lm_comm_kind = {"mpi.comm", sizeof(lm_comm)};
+bool lm_in_operator;
+
+/* --- arguments -------------------------------------------------------------------------------------------- */
+
+lm_comm *lm_checkcomm(lua_State *L, int arg)
+{
+    lm_comm *c = lm_check(L, arg, &lm_comm_kind);
+    if (c->comm == MPI_COMM_NULL) luaL_argerror(L, arg, "the communicator was freed");
+    if (lm_in_operator) luaL_error(L, "an operator cannot communicate");
+    return c;
+}
+
+int lm_checkrank(lua_State *L, int arg, const lm_comm *c, const char *what, int otherwise)
+{
+    if (lua_isnoneornil(L, arg)) {
+        if (otherwise == MPI_UNDEFINED) luaL_argerror(L, arg, lua_pushfstring(L, "%s is missing", what));
+        return otherwise;
+    }
+    lua_Integer rank = luaL_checkinteger(L, arg);
+    if ((rank < 0 || rank >= c->size) && rank != MPI_PROC_NULL && !(rank == MPI_ANY_SOURCE && otherwise == MPI_ANY_SOURCE))
+        luaL_argerror(L, arg, lua_pushfstring(L, "%s is %I, but the ranks of this communicator are 0 to %d", what, rank, c->size - 1));
+    return (int)rank;
+}
+
+int lm_checktag(lua_State *L, int arg, int otherwise)
+{
+    static lua_Integer highest = -1;
+    if (lua_isnoneornil(L, arg)) return otherwise;
+    lua_Integer tag = luaL_checkinteger(L, arg);
+    if (highest < 0) {
+        int *value, found;
+        MPI_Comm_get_attr(MPI_COMM_WORLD, MPI_TAG_UB, &value, &found);
+        highest = found ? *value : 32767;
+    }
+    if ((tag < 0 || tag > highest) && !(tag == MPI_ANY_TAG && otherwise == MPI_ANY_TAG))
+        luaL_argerror(L, arg, lua_pushfstring(L, "tag is %I, expected 0 to %I", tag, highest));
+    return (int)tag;
+}
+
+/* --- making ----------------------------------------------------------------------------------------------- */
+
+/* Pushes the object over two communicators of MPI's. */
+static lm_comm *comm_push(lua_State *L, MPI_Comm comm, MPI_Comm payload)
+{
+    lm_comm *c = lm_new(L, &lm_comm_kind, 2);
+    c->comm = c->payload = MPI_COMM_NULL;
+    MPI_Comm_rank(comm, &c->rank);
+    MPI_Comm_size(comm, &c->size);
+    c->sent = lua_newuserdatauv(L, sizeof *c->sent * (size_t)c->size, 0);
+    memset(c->sent, 0, sizeof *c->sent * (size_t)c->size);
+    lua_setiuservalue(L, -2, 1);
+    c->comm = comm;
+    c->payload = payload;
+    return c;
+}
+
+lm_comm *lm_newcomm(lua_State *L, MPI_Comm comm, const char *call)
+{
+    MPI_Comm payload;
+    lm_mpi(L, MPI_Comm_dup(comm, &payload), call);
+    return comm_push(L, comm, payload);
+}
+
+/* Pushes the object of one of MPI's own two communicators. Messages travel on duplicates, made once in a process, so
+   that a library in the same process may use the originals; collective the first time. */
+static void comm_pushnamed(lua_State *L, MPI_Comm original, const char *name)
+{
+    static MPI_Comm made[2][2];
+    MPI_Comm *pair = made[original == MPI_COMM_SELF];
+    if (!pair[0]) {
+        lm_mpi(L, MPI_Comm_dup(original, &pair[0]), name);
+        lm_mpi(L, MPI_Comm_dup(original, &pair[1]), name);
+        MPI_Comm_set_name(pair[0], name);
+    }
+    comm_push(L, pair[0], pair[1])->named = name;
+}
+
+/* --- methods ---------------------------------------------------------------------------------------------- */
+
+static int comm_rank(lua_State *L)
+{
+    lua_pushinteger(L, lm_checkcomm(L, 1)->rank);
+    return 1;
+}
+
+static int comm_size(lua_State *L)
+{
+    lua_pushinteger(L, lm_checkcomm(L, 1)->size);
+    return 1;
+}
+
+static int comm_name(lua_State *L)
+{
+    lm_comm *c = lm_checkcomm(L, 1);
+    if (!lua_isnoneornil(L, 2)) {
+        size_t length;
+        const char *name = luaL_checklstring(L, 2, &length);
+        if (length >= MPI_MAX_OBJECT_NAME)
+            return luaL_argerror(L, 2, lua_pushfstring(L, "a name has at most %d bytes", MPI_MAX_OBJECT_NAME - 1));
+        lm_mpi(L, MPI_Comm_set_name(c->comm, name), "name");
+    }
+    char name[MPI_MAX_OBJECT_NAME];
+    int length;
+    lm_mpi(L, MPI_Comm_get_name(c->comm, name, &length), "name");
+    lua_pushlstring(L, name, (size_t)length);
+    return 1;
+}
+
+/* Agrees on a call that makes or frees communicators: its arguments are this rank's own. */
+static void comm_agree(lua_State *L, lm_comm *c, const char *call, const char *mistake)
+{
+    lm_wait(L, call, NULL, 0, -1);
+    lm_agree(L, c, &(lm_intent){call, NULL, -1, -1, -1, 0, mistake}, false);
+}
+
+/* Pushes the message luaL_argerror would raise. */
+static const char *comm_mistake(lua_State *L, int arg, const char *call, const char *text)
+{
+    return lua_pushfstring(L, "bad argument #%d to '%s' (%s)", arg - 1, call, text);
+}
+
+/* NULL and the value of an optional integer argument, or a mistake. */
+static const char *comm_integer(lua_State *L, int arg, const char *call, const char *what, int otherwise, int *value)
+{
+    int is;
+    lua_Integer i = lua_isnoneornil(L, arg) ? otherwise : lua_tointegerx(L, arg, &is);
+    *value = (int)i;
+    if (lua_isnoneornil(L, arg) ? otherwise != INT_MIN : is && i == (int)i) return NULL;
+    return comm_mistake(L, arg, call, lua_pushfstring(L, "%s: integer expected, got %s", what, luaL_typename(L, arg)));
+}
+
+static int comm_dup(lua_State *L)
+{
+    lm_comm *c = lm_checkcomm(L, 1);
+    comm_agree(L, c, "dup", NULL);
+    MPI_Comm new;
+    lm_mpi(L, MPI_Comm_dup(c->comm, &new), "dup");
+    MPI_Comm_set_name(new, "");
+    lm_newcomm(L, new, "dup");
+    return 1;
+}
+
+/* Pushes the communicator a rank ended up in, nil for the ranks left out. */
+static int comm_pushnew(lua_State *L, MPI_Comm new, const char *call)
+{
+    if (new == MPI_COMM_NULL) lua_pushnil(L);
+    else lm_newcomm(L, new, call);
+    return 1;
+}
+
+static int comm_split(lua_State *L)
+{
+    lm_comm *c = lm_checkcomm(L, 1);
+    int color, key;
+    const char *mistake = comm_integer(L, 2, "split", "color", INT_MIN, &color);
+    if (!mistake) mistake = comm_integer(L, 3, "split", "key", 0, &key);
+    if (!mistake && color < 0 && color != MPI_UNDEFINED)
+        mistake = comm_mistake(L, 2, "split", "color is negative; a rank that wants no communicator passes mpi.UNDEFINED");
+    comm_agree(L, c, "split", mistake);
+    MPI_Comm new;
+    lm_mpi(L, MPI_Comm_split(c->comm, color, key, &new), "split");
+    return comm_pushnew(L, new, "split");
+}
+
+static int comm_split_type(lua_State *L)
+{
+    lm_comm *c = lm_checkcomm(L, 1);
+    int key;
+    const char *mistake = comm_integer(L, 3, "split_type", "key", 0, &key);
+    if (lua_type(L, 2) != LUA_TSTRING || strcmp(lua_tostring(L, 2), "shared"))
+        mistake = comm_mistake(L, 2, "split_type", "the type is \"shared\": the ranks that share memory");
+    comm_agree(L, c, "split_type", mistake);
+    MPI_Comm new;
+    lm_mpi(L, MPI_Comm_split_type(c->comm, MPI_COMM_TYPE_SHARED, key, MPI_INFO_NULL, &new), "split_type");
+    return comm_pushnew(L, new, "split_type");
+}
+
+/* comm:subset(ranks): the ranks of the list, in its order. Every rank of the communicator calls. */
+static int comm_subset(lua_State *L)
+{
+    lm_comm *c = lm_checkcomm(L, 1);
+    const char *mistake = NULL;
+    int key = MPI_UNDEFINED;
+    uint64_t listed = 0; /* so that different lists differ */
+    if (lua_istable(L, 2)) {
+        lua_Integer n = (lua_Integer)lua_rawlen(L, 2);
+        bool *seen = lua_newuserdatauv(L, (size_t)c->size, 0);
+        memset(seen, 0, (size_t)c->size);
+        for (lua_Integer i = 1; i <= n && !mistake; i++) {
+            int is;
+            lua_rawgeti(L, 2, i);
+            lua_Integer r = lua_tointegerx(L, -1, &is);
+            lua_pop(L, 1);
+            if (!is || r < 0 || r >= c->size)
+                mistake = comm_mistake(L, 2, "subset", lua_pushfstring(L, "entry %I is not a rank from 0 to %d", i, c->size - 1));
+            else if (seen[r])
+                mistake = comm_mistake(L, 2, "subset", lua_pushfstring(L, "rank %I is listed twice", r));
+            else seen[r] = true;
+            if (r == c->rank) key = (int)i;
+            listed = (listed + (uint64_t)r + 1) * UINT64_C(0x9E3779B97F4A7C15);
+        }
+    } else {
+        mistake = comm_mistake(L, 2, "subset", lua_pushfstring(L, "list of ranks expected, got %s", luaL_typename(L, 2)));
+    }
+    lm_wait(L, "subset", NULL, 0, -1);
+    lm_agree(L, c, &(lm_intent){"subset", NULL, -1, -1, -1, listed, mistake}, false);
+    MPI_Comm new;
+    lm_mpi(L, MPI_Comm_split(c->comm, key == MPI_UNDEFINED ? MPI_UNDEFINED : 0, key, &new), "subset");
+    return comm_pushnew(L, new, "subset");
+}
+
+static int comm_compare(lua_State *L)
+{
+    lm_comm *c = lm_checkcomm(L, 1), *other = lm_checkcomm(L, 2);
+    int result;
+    lm_mpi(L, MPI_Comm_compare(c->comm, other->comm, &result), "compare");
+    lua_pushstring(L, result == MPI_IDENT     ? "ident"
+                      : result == MPI_CONGRUENT ? "congruent"
+                      : result == MPI_SIMILAR   ? "similar"
+                                                : "unequal");
+    return 1;
+}
+
+static int comm_free(lua_State *L)
+{
+    lm_comm *c = lm_check(L, 1, &lm_comm_kind);
+    if (c->comm == MPI_COMM_NULL) return 0;
+    if (c->named) return luaL_error(L, "%s cannot be freed", c->named);
+    comm_agree(L, c, "free", NULL);
+    MPI_Comm comm = c->comm, payload = c->payload;
+    c->comm = c->payload = MPI_COMM_NULL;
+    lm_mpi(L, MPI_Comm_free(&payload), "free");
+    lm_mpi(L, MPI_Comm_free(&comm), "free");
+    return 0;
+}
+
+static int comm_tostring(lua_State *L)
+{
+    lm_comm *c = lm_check(L, 1, &lm_comm_kind);
+    if (c->comm == MPI_COMM_NULL) {
+        lua_pushstring(L, "mpi.comm (freed)");
+        return 1;
+    }
+    char name[MPI_MAX_OBJECT_NAME] = "";
+    int length;
+    MPI_Comm_get_name(c->comm, name, &length);
+    lua_pushfstring(L, "%s (rank %d of %d)", *name ? name : "mpi.comm", c->rank, c->size);
+    return 1;
+}
+
+static int comm_eq(lua_State *L)
+{
+    lm_comm *a = lm_test(L, 1, &lm_comm_kind), *b = lm_test(L, 2, &lm_comm_kind);
+    lua_pushboolean(L, a && b && a->comm == b->comm && (a == b || a->comm != MPI_COMM_NULL));
+    return 1;
+}
+
+static const luaL_Reg methods[] = {
+    {"rank", comm_rank},
+    {"size", comm_size},
+    {"name", comm_name},
+    {"dup", comm_dup},
+    {"split", comm_split},
+    {"split_type", comm_split_type},
+    {"subset", comm_subset},
+    {"compare", comm_compare},
+    {"free", comm_free},
+    {NULL, NULL},
+};
+
+static const luaL_Reg metamethods[] = {
+    {"__tostring", comm_tostring},
+    {"__eq", comm_eq},
+    {"__close", comm_free},
+    {NULL, NULL},
+};
+
+void luaopen_comm(lua_State *L)
+{
+    static const struct { const char *name; int value; } constants[] = {
+        {"ANY_SOURCE", MPI_ANY_SOURCE}, {"ANY_TAG", MPI_ANY_TAG},
+        {"PROC_NULL", MPI_PROC_NULL},   {"UNDEFINED", MPI_UNDEFINED},
+    };
+    for (size_t i = 0; i < sizeof constants / sizeof *constants; i++) {
+        lua_pushinteger(L, constants[i].value);
+        lua_setfield(L, -2, constants[i].name);
+    }
+    lm_newkind(L, &lm_comm_kind, methods, metamethods);
+    lua_setfield(L, -2, "comm");
+    comm_pushnamed(L, MPI_COMM_WORLD, "mpi.COMM_WORLD");
+    lua_setfield(L, -2, "COMM_WORLD");
+    comm_pushnamed(L, MPI_COMM_SELF, "mpi.COMM_SELF");
+    lua_setfield(L, -2, "COMM_SELF");
+}

@@ -1,0 +1,38 @@
+/* Communicators. Each is two of MPI's: one for envelopes and collectives, one for the payloads that do not fit into
+   an envelope, which no receive of the user's can match. */
+#ifndef LM_COMM_H
+#define LM_COMM_H
+
+#include "object.h"
+
+#include <mpi.h>
+#include <stdint.h>
+
+typedef struct lm_comm {
+    const lm_kind *kind;
+    MPI_Comm comm, payload; /* MPI_COMM_NULL when freed */
+    int rank, size;
+    uint32_t *sent;    /* messages sent so far, by destination: their sequence numbers; lives in user value 1 */
+    long agreed;       /* collectives compared between ranks so far */
+    const char *named; /* "mpi.COMM_WORLD", "mpi.COMM_SELF" or NULL */
+    struct lm_letter *letters; /* opened by a probe, not yet received; kept alive by the table in user value 2 */
+} lm_comm;
+
+extern const lm_kind lm_comm_kind;
+
+/* Set while a Lua operator runs inside an MPI call: no other call may start then. */
+extern bool lm_in_operator;
+
+/* The communicator at arg; a freed one raises. */
+lm_comm *lm_checkcomm(lua_State *L, int arg);
+
+/* A rank of c at arg (PROC_NULL too), named `what` in the message; none or nil gives `otherwise`. */
+int lm_checkrank(lua_State *L, int arg, const lm_comm *c, const char *what, int otherwise);
+int lm_checktag(lua_State *L, int arg, int otherwise);
+
+/* Pushes a communicator made of `comm`, which it owns from then on, and a duplicate for payloads. Collective. */
+lm_comm *lm_newcomm(lua_State *L, MPI_Comm comm, const char *call);
+
+void luaopen_comm(lua_State *L); /* adds constants, communicators and environment to the module on top of the stack */
+
+#endif

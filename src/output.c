@@ -1,0 +1,83 @@
+#include "output.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <lauxlib.h>
+#include <mpi.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* mpirun gives every rank a pseudo-terminal as standard output and forwards whatever pieces it finds there. A write to
+   one terminal is never interleaved with another's, so the ranks of a machine all write to the terminal of its first. */
+typedef struct place {
+    char host[64], terminal[32];
+} place;
+
+/* Whether mpirun was asked to tell the ranks' output apart. */
+static int output_labelled(void)
+{
+    static const char *const names[] = {"tag_output", "timestamp_output", "xml_output", "output_filename", "xterm"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char variable[64];
+        snprintf(variable, sizeof variable, "OMPI_MCA_orte_%s", names[i]);
+        if (getenv(variable)) return 1;
+    }
+    return 0;
+}
+
+void lm_startoutput(void)
+{
+    int rank, size;
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    MPI_Comm_size(MPI_COMM_WORLD, &size);
+    if (size == 1) return;
+    place mine = {"", ""}, *all = malloc(sizeof *all * (size_t)size);
+    gethostname(mine.host, sizeof mine.host - 1);
+    if (!output_labelled()) ttyname_r(STDOUT_FILENO, mine.terminal, sizeof mine.terminal);
+    MPI_Allgather(&mine, sizeof mine, MPI_BYTE, all, sizeof mine, MPI_BYTE, MPI_COMM_WORLD);
+    int first = 0;
+    while (strcmp(all[first].host, mine.host)) first++;
+    if (first != rank && *mine.terminal && *all[first].terminal) {
+        int fd = open(all[first].terminal, O_WRONLY | O_NOCTTY | O_CLOEXEC);
+        if (fd >= 0) {
+            dup2(fd, STDOUT_FILENO);
+            close(fd);
+        }
+    }
+    free(all);
+    if (*mine.terminal) setvbuf(stdout, NULL, _IOLBF, 1 << 16);
+}
+
+/* print(...): as Lua's, the line in one piece. */
+static int output_print(lua_State *L)
+{
+    int n = lua_gettop(L);
+    luaL_Buffer b;
+    luaL_buffinit(L, &b);
+    for (int i = 1; i <= n; i++) {
+        if (i > 1) luaL_addchar(&b, '\t');
+        luaL_tolstring(L, i, NULL);
+        luaL_addvalue(&b);
+    }
+    luaL_addchar(&b, '\n');
+    luaL_pushresult(&b);
+    size_t left;
+    const char *line = lua_tolstring(L, -1, &left);
+    fflush(stdout);
+    while (left > 0) {
+        ssize_t written = write(STDOUT_FILENO, line, left);
+        if (written < 0 && errno != EINTR && errno != EAGAIN) break;
+        if (written < 0) continue;
+        line += written;
+        left -= (size_t)written;
+    }
+    return 0;
+}
+
+void luaopen_output(lua_State *L)
+{
+    lua_pushcfunction(L, output_print);
+    lua_setglobal(L, "print");
+}

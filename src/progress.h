@@ -1,0 +1,32 @@
+/* Waiting politely: MPI's blocking calls spin; here a rank that has waited a moment naps between looks, and one that
+   waits very long says where. Both hang on Open MPI's progress loop, so every blocking MPI call waits this way at no
+   cost while messages flow. */
+#ifndef LM_PROGRESS_H
+#define LM_PROGRESS_H
+
+#include <lua.h>
+
+/* What this rank is about to wait in; read only when the waiting takes long. */
+typedef struct lm_waiting {
+    lua_State *L; /* whose current line is the place; NULL: the program is leaving */
+    const char *call;
+    const char *peer; /* "source", "dest", "root", or NULL */
+    int rank, tag;    /* of the peer; tag < 0: none to speak of */
+} lm_waiting;
+
+extern lm_waiting lm_waits;
+extern unsigned lm_idle; /* looks in vain since lm_wait */
+
+/* Called before every MPI call that may block. */
+static inline void lm_wait(lua_State *L, const char *call, const char *peer, int rank, int tag)
+{
+    lm_waits = (lm_waiting){L, call, peer, rank, tag};
+    lm_idle = 0;
+}
+
+/* Seconds after which a waiting rank says so, doubled each time; 0 is never. */
+extern double lm_watch;
+
+void lm_startprogress(void); /* after MPI_Init */
+
+#endif

@@ -1,0 +1,164 @@
+#include "session.h"
+
+#include "object.h"
+#include "progress.h"
+
+#include <errno.h>
+#include <math.h>
+#include <mpi.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#define VERSION "0.1.0"
+
+/* How long a rank that leaves with an error waits for the others to leave as well, in seconds. */
+#define GRACE 1.0
+
+static MPI_Comm leaving = MPI_COMM_NULL; /* where the ranks meet at the end */
+
+/* --- beginning and end ------------------------------------------------------------------------------------ */
+
+int lm_clamp(int status) { return status == 0 ? 0 : status < 1 || status > 125 ? (status & 0xff) % 125 + 1 : status; }
+
+void lm_abort(int status)
+{
+    fflush(NULL);
+    leaving = MPI_COMM_NULL;
+    MPI_Abort(MPI_COMM_WORLD, lm_clamp(status));
+    _exit(lm_clamp(status));
+}
+
+/* Runs when the process exits in any way that is not a crash. The ranks meet; one that leaves with an error and finds
+   the others still at work ends the job, so that nobody waits for it for ever. */
+static void session_end(int status, void *unused)
+{
+    (void)unused;
+    int finalized, met = 0;
+    MPI_Finalized(&finalized);
+    if (finalized || leaving == MPI_COMM_NULL) return;
+    fflush(NULL);
+    MPI_Request request;
+    lm_wait(NULL, "leaving: the others are still running", NULL, 0, -1);
+    MPI_Ibarrier(leaving, &request);
+    if (status == 0) {
+        MPI_Wait(&request, MPI_STATUS_IGNORE);
+    } else {
+        double end = MPI_Wtime() + GRACE;
+        while (!met && MPI_Wtime() < end) MPI_Test(&request, &met, MPI_STATUS_IGNORE);
+        if (!met) lm_abort(status);
+    }
+    leaving = MPI_COMM_NULL;
+    MPI_Finalize();
+    if (lm_clamp(status) != status) _exit(lm_clamp(status));
+}
+
+void lm_beginsession(void)
+{
+    int initialized;
+    MPI_Initialized(&initialized);
+    if (leaving != MPI_COMM_NULL) return;
+    if (!initialized) {
+        int provided;
+        MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided);
+        on_exit(session_end, NULL);
+    }
+    MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
+    MPI_Comm_set_errhandler(MPI_COMM_SELF, MPI_ERRORS_RETURN);
+    MPI_Comm_dup(MPI_COMM_WORLD, &leaving);
+    lm_startprogress();
+}
+
+void lm_fail(void)
+{
+    const char *job = getenv("PMIX_NAMESPACE"), *daemon = getenv("OMPI_MCA_orte_local_daemon_uri");
+    int s = job ? socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0) : -1;
+    if (s < 0) return;
+    /* an abstract address belongs to whoever binds it first, and goes with the process */
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int n = snprintf(address.sun_path + 1, sizeof address.sun_path - 1, "luampi/%s/%.70s", job, daemon ? daemon : "");
+    socklen_t length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n);
+    if (bind(s, (struct sockaddr *)&address, length) == 0 || errno != EADDRINUSE) return;
+    sleep(5);
+}
+
+const char *lm_version(void)
+{
+    static char text[64 + MPI_MAX_LIBRARY_VERSION_STRING] = "luampi " VERSION "  (" LUA_VERSION ", ";
+    size_t at = strlen("luampi " VERSION "  (" LUA_VERSION ", ");
+    int length;
+    MPI_Get_library_version(text + at, &length);
+    strcpy(text + at + strcspn(text + at, ","), ")");
+    return text;
+}
+
+/* --- functions of the module ------------------------------------------------------------------------------ */
+
+static int session_wtime(lua_State *L)
+{
+    lua_pushnumber(L, MPI_Wtime());
+    return 1;
+}
+
+static int session_sleep(lua_State *L)
+{
+    lua_Number s = luaL_checknumber(L, 1);
+    if (!(s >= 0 && s < 1e9)) luaL_argerror(L, 1, "seconds from 0 to 1e9 expected");
+    struct timespec t = {(time_t)s, (long)((s - floor(s)) * 1e9)};
+    while (nanosleep(&t, &t) && errno == EINTR) continue;
+    return 0;
+}
+
+static int session_getpid(lua_State *L)
+{
+    lua_pushinteger(L, getpid());
+    return 1;
+}
+
+static int session_processor_name(lua_State *L)
+{
+    char name[MPI_MAX_PROCESSOR_NAME];
+    int length;
+    MPI_Get_processor_name(name, &length);
+    lua_pushlstring(L, name, (size_t)length);
+    return 1;
+}
+
+static int session_cores(lua_State *L)
+{
+    lua_pushinteger(L, sysconf(_SC_NPROCESSORS_ONLN));
+    return 1;
+}
+
+static int session_abort(lua_State *L)
+{
+    lm_abort((int)luaL_optinteger(L, 1, 1));
+}
+
+static const luaL_Reg functions[] = {
+    {"wtime", session_wtime},
+    {"sleep", session_sleep},
+    {"getpid", session_getpid},
+    {"processor_name", session_processor_name},
+    {"cores", session_cores},
+    {"abort", session_abort},
+    {NULL, NULL},
+};
+
+void luaopen_session(lua_State *L)
+{
+    luaL_setfuncs(L, functions, 0);
+    lua_pushliteral(L, VERSION);
+    lua_setfield(L, -2, "version");
+    char text[MPI_MAX_LIBRARY_VERSION_STRING];
+    int length;
+    MPI_Get_library_version(text, &length);
+    text[strcspn(text, ",")] = 0;
+    lua_pushstring(L, text);
+    lua_setfield(L, -2, "library_version");
+}

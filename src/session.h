@@ -1,0 +1,25 @@
+/* MPI's life in this process: begun with the module, ended with the process, however that ends. */
+#ifndef LM_SESSION_H
+#define LM_SESSION_H
+
+#include <lua.h>
+
+/* "luampi 0.1.0  (Lua 5.4, Open MPI v4.1.4)". */
+const char *lm_version(void);
+
+/* Starts MPI unless it runs already. Collective. */
+void lm_beginsession(void);
+
+/* An exit status as the shell will see it: 0 stays, all others lie in 1..125. */
+int lm_clamp(int status);
+
+/* Ends the whole job at once. */
+_Noreturn void lm_abort(int status);
+
+/* Whether this rank is the first of its job on this machine to fail: only that one speaks. The others wait here until
+   the first one's abort ends them. */
+void lm_fail(void);
+
+void luaopen_session(lua_State *L); /* adds wtime, sleep, abort … to the module on top of the stack */
+
+#endif
