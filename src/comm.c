@@ -296,6 +296,11 @@ void luaopen_comm(lua_State *L)
         lua_setfield(L, -2, constants[i].name);
     }
     lm_newkind(L, &lm_comm_kind, methods, metamethods);
+    /* as a module of its own, so that messages can name a method however it was called */
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+    lua_pushvalue(L, -2);
+    lua_setfield(L, -2, lm_comm_kind.name);
+    lua_pop(L, 1);
     lua_setfield(L, -2, "comm");
     comm_pushnamed(L, MPI_COMM_WORLD, "mpi.COMM_WORLD");
     lua_setfield(L, -2, "COMM_WORLD");

@@ -241,5 +241,6 @@ int main(int argc, char **argv)
     run_statements(L, argv, options.script);
     if (options.script < argc || !(options.statements || options.version)) run_script(L, argc, argv, options.script);
     lua_close(L);
+    lm_ended = true;
     return 0;
 }

@@ -1,75 +1,106 @@
 #include "progress.h"
 
+#include "deadlock.h"
+
 #include <dlfcn.h>
 #include <lauxlib.h>
 #include <mpi.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 lm_waiting lm_waits;
 unsigned lm_idle;
 double lm_watch = 60;
 
-/* A nap must come later than the longest nap of a busy peer would explain, else two ranks in close traffic send each
-   other to sleep. */
 #define LOOKS_BEFORE_CLOCK 256
-#define SPIN 400e-6
+#define SPIN 400e-6 /* longer than a nap of the peer takes: else two ranks in close traffic send each other to sleep */
 #define FIRST_NAP 20e-6
 #define LAST_NAP 1e-3
+#define WORK 3e-6   /* of this thread's own time; looking in vain takes less, so between two looks MPI was moving data */
+#define BATCH 8     /* looks between naps; when half of them met work, a long message is coming in */
+#define BOARD 0.1   /* a wait of this length is written on the board */
 
 static double began, nap, next_report;
+static double last; /* this thread's time at the last look */
+static unsigned batch, worked; /* looks in this batch, and those that met work */
+static bool on_board;
 
-static double progress_clock(void)
+static double progress_clock(clockid_t clock)
 {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(clock, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static void report_peer(FILE *to)
+/* "comm:recv(source=1, tag=11) at script.lua:14". Reads the Lua stack but runs nothing. */
+static const char *progress_place(char *text, size_t room)
 {
-    if (!lm_waits.peer) return;
-    if (lm_waits.rank == MPI_ANY_SOURCE) fprintf(to, "%s=ANY_SOURCE", lm_waits.peer);
-    else fprintf(to, "%s=%d", lm_waits.peer, lm_waits.rank);
-    if (lm_waits.tag >= 0) fprintf(to, ", tag=%d", lm_waits.tag);
-}
-
-/* "rank 2: waiting 60 s in comm:recv(source=1, tag=11) at script.lua:14". Reads the Lua stack but runs nothing. */
-static void report(double waited)
-{
-    int rank;
-    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
-    fprintf(stderr, "rank %d: waiting %.0f s in ", rank, waited);
-    if (!lm_waits.L) {
-        fprintf(stderr, "%s\n", lm_waits.call);
-        return;
+    const lm_waiting *w = &lm_waits;
+    if (!w->L) {
+        snprintf(text, room, "%s", w->call);
+        return text;
     }
-    fprintf(stderr, "comm:%s(", lm_waits.call);
-    report_peer(stderr);
-    fputc(')', stderr);
+    char peer[64] = "", tag[32] = "", place[LUA_IDSIZE + 32] = "";
+    if (w->peer && w->rank == MPI_ANY_SOURCE) snprintf(peer, sizeof peer, "%s=ANY_SOURCE", w->peer);
+    else if (w->peer) snprintf(peer, sizeof peer, "%s=%d", w->peer, w->rank);
+    if (w->peer && w->tag >= 0) snprintf(tag, sizeof tag, ", tag=%d", w->tag);
     lua_Debug at;
-    for (int level = 0; lua_getstack(lm_waits.L, level, &at); level++)
-        if (lua_getinfo(lm_waits.L, "Sl", &at) && at.currentline > 0) {
-            fprintf(stderr, " at %s:%d", at.short_src, at.currentline);
+    for (int level = 0; lua_getstack(w->L, level, &at); level++)
+        if (lua_getinfo(w->L, "Sl", &at) && at.currentline > 0) {
+            snprintf(place, sizeof place, " at %s:%d", at.short_src, at.currentline);
             break;
         }
-    fputc('\n', stderr);
+    snprintf(text, room, "comm:%s(%s%s)%s", w->call, peer, tag, place);
+    return text;
 }
 
-static void progress_nap(void)
+static void progress_report(double waited)
 {
-    double now = progress_clock();
-    if (lm_idle == LOOKS_BEFORE_CLOCK) {
+    int rank;
+    char place[256];
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    fprintf(stderr, "rank %d: waiting %g s in %s\n", rank, waited, progress_place(place, sizeof place));
+}
+
+static void progress_board(void)
+{
+    char place[256], text[300];
+    bool leaving = !lm_waits.L;
+    if (leaving) snprintf(text, sizeof text, "has finished");
+    else snprintf(text, sizeof text, "waits in %s", progress_place(place, sizeof place));
+    lm_board(text, leaving, leaving && lm_waits.asked);
+}
+
+/* A look in vain, after many. */
+static void progress_idle(void)
+{
+    double own = progress_clock(CLOCK_THREAD_CPUTIME_ID);
+    bool first = lm_idle == LOOKS_BEFORE_CLOCK;
+    if (!first && ++batch < BATCH) {
+        if (batch > 1 && own - last > WORK) worked++; /* the first one after a nap is slow for other reasons */
+        last = own;
+        return;
+    }
+    double now = progress_clock(CLOCK_MONOTONIC);
+    if (first || worked >= BATCH / 2) {
         began = now;
         nap = FIRST_NAP;
         next_report = lm_watch;
-        return;
+        on_board = false;
     }
+    batch = worked = 0;
+    last = own;
     if (now - began < SPIN) return;
     if (lm_watch > 0 && now - began >= next_report) {
-        report(next_report);
+        progress_report(next_report);
         next_report *= 2;
     }
+    if (!on_board && now - began >= BOARD) {
+        progress_board();
+        on_board = true;
+    }
+    if (on_board) lm_look(now);
     nanosleep(&(struct timespec){0, (long)(nap * 1e9)}, NULL);
     if (nap < LAST_NAP) nap *= 2;
 }
@@ -77,7 +108,7 @@ static void progress_nap(void)
 /* Called by Open MPI each time it looks for something to do; the events found here are always none. */
 static int progress_look(void)
 {
-    if (++lm_idle >= LOOKS_BEFORE_CLOCK) progress_nap();
+    if (++lm_idle >= LOOKS_BEFORE_CLOCK) progress_idle();
     return 0;
 }
 

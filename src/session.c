@@ -1,5 +1,6 @@
 #include "session.h"
 
+#include "deadlock.h"
 #include "object.h"
 #include "progress.h"
 
@@ -24,7 +25,9 @@ static MPI_Comm leaving = MPI_COMM_NULL; /* where the ranks meet at the end */
 
 /* --- beginning and end ------------------------------------------------------------------------------------ */
 
-int lm_clamp(int status) { return status == 0 ? 0 : status < 1 || status > 125 ? (status & 0xff) % 125 + 1 : status; }
+bool lm_ended;
+
+int lm_clamp(int status) { return status == 0 ? 0 : status < 1 ? 1 : status > 125 ? 125 : status; }
 
 void lm_abort(int status)
 {
@@ -44,7 +47,8 @@ static void session_end(int status, void *unused)
     if (finalized || leaving == MPI_COMM_NULL) return;
     fflush(NULL);
     MPI_Request request;
-    lm_wait(NULL, "leaving: the others are still running", NULL, 0, -1);
+    lm_wait(NULL, "the end of its program: other ranks are still running", NULL, 0, -1);
+    lm_waits.asked = !lm_ended;
     MPI_Ibarrier(leaving, &request);
     if (status == 0) {
         MPI_Wait(&request, MPI_STATUS_IGNORE);
@@ -54,6 +58,7 @@ static void session_end(int status, void *unused)
         if (!met) lm_abort(status);
     }
     leaving = MPI_COMM_NULL;
+    lm_endboard();
     MPI_Finalize();
     if (lm_clamp(status) != status) _exit(lm_clamp(status));
 }
@@ -71,6 +76,7 @@ void lm_beginsession(void)
     MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
     MPI_Comm_set_errhandler(MPI_COMM_SELF, MPI_ERRORS_RETURN);
     MPI_Comm_dup(MPI_COMM_WORLD, &leaving);
+    lm_startboard();
     lm_startprogress();
 }
 

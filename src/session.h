@@ -3,6 +3,7 @@
 #define LM_SESSION_H
 
 #include <lua.h>
+#include <stdbool.h>
 
 /* "luampi 0.1.0  (Lua 5.4, Open MPI v4.1.4)". */
 const char *lm_version(void);
@@ -15,6 +16,9 @@ int lm_clamp(int status);
 
 /* Ends the whole job at once. */
 _Noreturn void lm_abort(int status);
+
+/* Set when the program has come to its end by itself: a status of 0 is then no os.exit(0). */
+extern bool lm_ended;
 
 /* Whether this rank is the first of its job on this machine to fail: only that one speaks. The others wait here until
    the first one's abort ends them. */

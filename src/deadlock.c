@@ -1,0 +1,117 @@
+#include "deadlock.h"
+
+#include "session.h"
+
+#include <mpi.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* How long nothing may have changed, and how often every rank must have looked meanwhile: a rank that is computing, or
+   that the machine does not let run, does not look. */
+#define QUIET 0.5
+#define LOOKS 50
+#define INTERVAL 0.1
+
+typedef struct entry {
+    _Atomic uint32_t waits; /* counts this rank's waits that took long enough to be written here; 0: none yet */
+    _Atomic uint32_t looks;
+    bool leaving, asked;
+    char text[110];
+} entry;
+
+static entry *entries; /* NULL: no board */
+static MPI_Win window = MPI_WIN_NULL;
+static int my_rank, ranks;
+
+typedef struct seen {
+    uint32_t waits, looks;
+} seen;
+
+static seen *before; /* the board at `since` */
+static double since, next_read;
+
+void lm_startboard(void)
+{
+    MPI_Comm node;
+    int size;
+    MPI_Comm_rank(MPI_COMM_WORLD, &my_rank);
+    MPI_Comm_size(MPI_COMM_WORLD, &ranks);
+    MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node);
+    MPI_Comm_size(node, &size);
+    if (size == ranks && ranks > 1) {
+        entry *mine;
+        MPI_Aint bytes;
+        int unit;
+        if (MPI_Win_allocate_shared(my_rank == 0 ? (MPI_Aint)sizeof(entry) * ranks : 0, 1, MPI_INFO_NULL, node, &mine, &window) ==
+                MPI_SUCCESS &&
+            (before = calloc((size_t)ranks, sizeof *before))) {
+            MPI_Win_shared_query(window, 0, &bytes, &unit, &entries);
+            memset(&entries[my_rank], 0, sizeof(entry));
+            MPI_Barrier(node);
+        }
+    }
+    MPI_Comm_free(&node);
+}
+
+void lm_endboard(void)
+{
+    entries = NULL;
+    if (window != MPI_WIN_NULL) MPI_Win_free(&window);
+    free(before);
+}
+
+void lm_board(const char *text, bool leaving, bool asked)
+{
+    if (!entries) return;
+    entry *e = &entries[my_rank];
+    snprintf(e->text, sizeof e->text, "%s", text);
+    e->leaving = leaving;
+    e->asked = asked;
+    atomic_fetch_add(&e->waits, 1);
+}
+
+/* Whether every rank has looked again and again at the same wait since `since`; else the present becomes `before`. */
+static bool board_quiet(double now)
+{
+    bool same = true, looked = true;
+    for (int r = 0; r < ranks; r++) {
+        uint32_t waits = atomic_load(&entries[r].waits), looks = atomic_load(&entries[r].looks);
+        if (waits == 0 || waits != before[r].waits) same = false;
+        if (looks - before[r].looks < LOOKS) looked = false;
+    }
+    if (same && now - since < QUIET) return false;
+    bool quiet = same && looked;
+    for (int r = 0; !quiet && r < ranks; r++) before[r] = (seen){atomic_load(&entries[r].waits), atomic_load(&entries[r].looks)};
+    since = now;
+    return quiet;
+}
+
+static _Noreturn void board_report(void)
+{
+    size_t room = (size_t)ranks * 160 + 80, used;
+    char *text = malloc(room);
+    bool asked = false;
+    used = (size_t)snprintf(text, room, "luampi: deadlock: no rank can go on\n");
+    for (int r = 0; r < ranks; r++) {
+        used += (size_t)snprintf(text + used, room - used, "  rank %d %s\n", r, entries[r].text);
+        asked = asked || entries[r].asked;
+    }
+    lm_fail();
+    if (write(STDERR_FILENO, text, used) < 0) perror("luampi");
+    lm_abort(asked ? 0 : 1);
+}
+
+void lm_look(double now)
+{
+    if (!entries) return;
+    atomic_fetch_add_explicit(&entries[my_rank].looks, 1, memory_order_relaxed);
+    if (now < next_read) return;
+    next_read = now + INTERVAL;
+    bool all_left = true;
+    for (int r = 0; r < ranks; r++) all_left = all_left && entries[r].leaving;
+    if (board_quiet(now) && !all_left) board_report();
+}
