@@ -1,0 +1,144 @@
+-- LuaUnit for ranks: every rank runs every test, after each step (setUp, the test, tearDown) the ranks agree on its
+-- outcome. What fails on one rank fails everywhere, and rank 0 alone reports it, with each rank's message.
+
+local lu = require "luaunit"
+local mpi = require "mpi"
+
+local base = {}
+for name, value in pairs(lu.LuaUnit) do base[name] = value end
+local LuaUnit, NodeStatus = lu.LuaUnit, lu.NodeStatus
+
+local severity = {[NodeStatus.SKIP] = 1, [NodeStatus.FAIL] = 2, [NodeStatus.ERROR] = 3}
+
+-- "ranks 0-2,5"
+local function ranks_text(ranks)
+    local parts, i = {}, 1
+    while i <= #ranks do
+        local last = i
+        while ranks[last + 1] == ranks[last] + 1 do last = last + 1 end
+        parts[#parts + 1] = i == last and tostring(ranks[i]) or ranks[i] .. "-" .. ranks[last]
+        i = last + 1
+    end
+    return (#ranks == 1 and "rank " or "ranks ") .. table.concat(parts, ",")
+end
+
+-- One outcome from the list by rank of each rank's own (false where all went well): the worst status, and every
+-- rank's message under the ranks that have it. On one rank it is that rank's own.
+local function merge(outcomes)
+    local status = NodeStatus.SUCCESS
+    local groups, by_text = {}, {}
+    for i = 1, outcomes.n do
+        local own = outcomes[i]
+        if own then
+            if (severity[own.status] or 0) > (severity[status] or 0) then status = own.status end
+            local text = own.status .. own.msg
+            if not by_text[text] then
+                by_text[text] = {msg = own.msg, trace = own.trace}
+                groups[#groups + 1] = by_text[text]
+            end
+            table.insert(by_text[text], i - 1)
+        end
+    end
+    if status == NodeStatus.SUCCESS then return {status = status} end
+    if outcomes.n == 1 then return outcomes[1] end
+    local messages, traces = {}, {}
+    for _, group in ipairs(groups) do
+        local ranks = ranks_text(group)
+        messages[#messages + 1] = ranks .. ": " .. group.msg
+        if group.trace then traces[#traces + 1] = ranks .. ", " .. group.trace end
+    end
+    return {status = status, msg = table.concat(messages, "\n"), trace = table.concat(traces, "\n")}
+end
+
+-- Collective: every rank gets the same outcome of a step.
+function LuaUnit:protectedCall(instance, method, name)
+    -- LuaUnit trips over some messages while it rewrites them (a '%' before the line number)
+    local ok, own = pcall(base.protectedCall, self, instance, method, name)
+    if not ok then own = {status = NodeStatus.ERROR, msg = tostring(own)} end
+    self.step = name
+    return merge(self.comm:allgather(own.status ~= NodeStatus.SUCCESS and own))
+end
+
+-- LuaUnit has no test to blame for an error in setupSuite, setupClass and their like: the step becomes one.
+function LuaUnit:updateStatus(outcome)
+    if self.result.currentNode or outcome.status == NodeStatus.SUCCESS then return base.updateStatus(self, outcome) end
+    self:startTest(self.step)
+    base.updateStatus(self, outcome)
+    self:endTest()
+end
+
+-- The name of the running test leaves the process before the test can hang.
+function LuaUnit:startTest(name)
+    base.startTest(self, name)
+    io.stdout:flush()
+end
+
+-- The ranks must run the same tests in the same order: rank 0's, which may be shuffled.
+function LuaUnit:ordered(tests)
+    local names, by_name = {}, {}
+    for i, test in ipairs(tests) do
+        names[i], by_name[test[1]] = test[1], test
+    end
+    local lists = self.comm:allgather(names)
+    for i = 1, lists.n do
+        local here = {}
+        for _, name in ipairs(lists[i]) do here[name] = true end
+        for _, name in ipairs(lists[1]) do
+            if not here[name] then error(("%s is a test on rank 0 but not on rank %d"):format(name, i - 1), 0) end
+        end
+        if #lists[i] ~= #lists[1] then error(("rank %d has tests that rank 0 has not"):format(i - 1), 0) end
+    end
+    local order = {}
+    for i, name in ipairs(lists[1]) do order[i] = by_name[name] end
+    return order
+end
+
+-- LuaUnit prints some words by itself, past its output classes: rank 0's suffice.
+for _, name in ipairs {"initFromArguments", "endTest"} do
+    LuaUnit[name] = function (self, ...)
+        if mpi.COMM_WORLD:rank() == 0 then return base[name](self, ...) end
+        local print = print
+        _G.print = function () end
+        local result = base[name](self, ...)
+        _G.print = print
+        return result
+    end
+end
+
+-- An end asked for by --error or --failure is an ordinary end with failures: the run returns.
+function LuaUnit:endSuite()
+    base.endSuite(self)
+    self.result.aborted = nil
+end
+
+-- The core of every way to run tests.
+function LuaUnit:internalRunSuiteByInstances(tests)
+    self.comm = mpi.COMM_WORLD:dup()
+    if self.comm:rank() > 0 then self:setOutputType("nil") end
+    self.applyPatternFilter = function (patterns, all)
+        local included, excluded = base.applyPatternFilter(patterns, all)
+        return self:ordered(included), excluded
+    end
+    base.internalRunSuiteByInstances(self, tests)
+    local result = self.result
+    if self.comm:rank() == 0 then
+        local skipped = result.skippedCount > 0 and (", %d skipped"):format(result.skippedCount) or ""
+        print(("%d passed, %d failed%s"):format(result.successCount, result.notSuccessCount, skipped))
+    end
+    self.comm:free()
+end
+
+-- Collective; what they return, and with them lu.run(), is the exit code: 0 or 1 on every rank.
+for _, name in ipairs {"runSuite", "runSuiteByInstances"} do
+    LuaUnit[name] = function (...)
+        return base[name](...) == 0 and 0 or 1
+    end
+end
+
+--- Skips the running test on a job of fewer than `n` ranks.
+function lu.ranks(n)
+    local size = mpi.COMM_WORLD:size()
+    lu.skipIf(size < n, ("needs %d ranks, has %d"):format(n, size))
+end
+
+return lu

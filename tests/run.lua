@@ -1,0 +1,314 @@
+-- scripts/test in Lua: runs the suites and the cases, each as a job of its own, and adds up what they say.
+--
+-- tests/test_<name>.lua   a suite on mpi.luaunit, run on 1, 2, 3 and 4 ranks
+-- tests/fail/<name>.lua   a case: a whole job of which exit code and output are looked at
+--
+-- A file says what it needs in its first comment lines:
+--   -- ranks: 2 5           on how many ranks to run it, each in turn
+--   -- within: 90           seconds after which it counts as hung (60; a case: 20)
+--   -- asan: no             not with the sanitizers
+-- and a case also
+--   -- run: COMMAND         instead of $mpirun -n RANKS $luampi FILE; for the shell, with $mpirun $luampi $file $module
+--   -- exit: 1              the exit code; must be there
+--   -- stdout: TEXT         stands in the output, may be given several times
+--   -- stderr: TEXT
+--   -- matches: PATTERN     a Lua pattern that both together match
+--   -- once: TEXT           stands there exactly once, in both together
+--   -- never: TEXT          does not stand there
+
+local usage = [[
+usage: scripts/test [--asan] [--ranks "1 2 3 4"] [-v] [name…] [-- LuaUnit's options]
+  --asan     on a build with AddressSanitizer and UBSan
+  --ranks    only on these numbers of ranks
+  -v         show the output of every job
+  name       a suite (array for tests/test_array.lua), fail for all cases, fail/NAME for one]]
+
+local keys = {ranks = true, within = true, asan = true, run = true, exit = true, stdout = true, stderr = true,
+              matches = true, once = true, never = true}
+
+-- The command line --------------------------------------------------------------------------------------------
+
+local options = {names = {}, unit = {}}
+
+local function bad_usage(message)
+    io.stderr:write("scripts/test: ", message, "\n", usage, "\n")
+    os.exit(2)
+end
+
+local function numbers(text)
+    local list = {}
+    for word in text:gmatch("%S+") do
+        list[#list + 1] = math.tointeger(word) or bad_usage("'" .. word .. "' is no number of ranks")
+    end
+    return list
+end
+
+do
+    local i = 1
+    while arg[i] do
+        if arg[i] == "--asan" then options.asan = true
+        elseif arg[i] == "--ranks" then
+            i = i + 1
+            options.ranks = numbers(arg[i] or bad_usage("--ranks needs an argument"))
+        elseif arg[i] == "-v" then options.verbose = true
+        elseif arg[i] == "-h" or arg[i] == "--help" then print(usage) os.exit(0)
+        elseif arg[i] == "--" then
+            table.move(arg, i + 1, #arg, 1, options.unit)
+            break
+        elseif arg[i]:sub(1, 1) == "-" then bad_usage("unknown option " .. arg[i])
+        else table.insert(options.names, arg[i])
+        end
+        i = i + 1
+    end
+end
+
+-- Jobs ----------------------------------------------------------------------------------------------------------
+
+local function quoted(text) return "'" .. text:gsub("'", "'\\''") .. "'" end
+
+local function output_of(command)
+    local pipe <close> = assert(io.popen(command))
+    return pipe:read("a")
+end
+
+local function contents(path)
+    local file <close> = assert(io.open(path, "rb"))
+    return file:read("a")
+end
+
+local function seconds()
+    local file <close> = assert(io.open("/proc/uptime"))
+    return file:read("n")
+end
+
+local root = output_of("pwd"):gsub("\n", "")
+local scratch = output_of("mktemp -d"):gsub("\n", "")
+local bin = root .. "/bin" .. (options.asan and "/asan" or "")
+local slower = options.asan and 4 or 1
+
+local environment = {
+    -- the killed ranks of a failing job have nothing to tidy up
+    OMPI_MCA_odls_base_sigkill_timeout = "0",
+    luampi = bin .. "/luampi",
+    module = bin .. "/mpi.so",
+}
+if options.asan then
+    environment.ASAN_OPTIONS = "abort_on_error=0:allocator_may_return_null=1"
+    environment.UBSAN_OPTIONS = "print_stacktrace=1"
+    environment.LSAN_OPTIONS = "fast_unwind_on_malloc=0:print_suppressions=0:suppressions=" .. root .. "/tests/lsan.supp"
+end
+
+-- Runs a shell command; no job outlives its limit. → {code, hung, out, err}
+local function run(command, limit, variables)
+    limit = limit * slower
+    local set = {}
+    for _, list in ipairs {environment, variables or {}} do
+        for name, value in pairs(list) do set[#set + 1] = name .. "=" .. quoted(value) end
+    end
+    set[#set + 1] = "mpirun=" .. quoted("mpirun --allow-run-as-root --oversubscribe --timeout " .. limit)
+    local out, err = scratch .. "/out", scratch .. "/err"
+    -- mpirun's own limit ends the ranks in good order; the outer one is for what hangs besides mpirun
+    local _, _, code = os.execute(("env %s timeout -k 5 %d sh -c %s >%s 2>%s </dev/null"):format(
+        table.concat(set, " "), limit + 10, quoted(command), out, err))
+    local job = {code = code, out = contents(out):gsub("\r", ""), err = contents(err):gsub("\r", "")}
+    job.hung = code == 124 or code == 137 or code == 110 and job.err:find("timeout", 1, true) ~= nil
+    job.limit = limit
+    return job
+end
+
+-- The last `count` lines
+local function tail(text, count)
+    local lines = {}
+    for line in text:gmatch("[^\n]+") do lines[#lines + 1] = line end
+    return table.concat(lines, "\n", math.max(1, #lines - count + 1))
+end
+
+local function report(title, job)
+    print(("--- %s"):format(title))
+    for _, text in ipairs {job.out, job.err} do
+        if text ~= "" then print(tail(text, options.verbose and math.maxinteger // 2 or 80)) end
+    end
+    print("---")
+    io.stdout:flush()
+end
+
+local function sanitizer_complaint(job)
+    local both = job.out .. job.err
+    return both:match("ERROR: AddressSanitizer[^\n]*") or both:match("ERROR: LeakSanitizer[^\n]*")
+        or both:match("[^\n]*runtime error: [^\n]*")
+end
+
+-- What a file asks for: key → list of values
+local function header(path, strict)
+    local found = {}
+    for line in io.lines(path) do
+        if line:sub(1, 2) ~= "--" then break end
+        local key, value = line:match("^%-%- (%l+): (.*)$")
+        if keys[key] then
+            found[key] = found[key] or {}
+            table.insert(found[key], value)
+        elseif key and strict then
+            error(("%s: no such key: '%s'"):format(path, key), 0)
+        end
+    end
+    return found
+end
+
+local function ranks_of(asked, default)
+    local own = asked.ranks and numbers(asked.ranks[1])
+    if not options.ranks then return own or default end
+    if not own then return options.ranks end
+    local both = {}
+    for _, n in ipairs(own) do
+        for _, m in ipairs(options.ranks) do if n == m then both[#both + 1] = n end end
+    end
+    return both
+end
+
+local function ranks_name(n) return n == 1 and "1 rank" or n .. " ranks" end
+
+-- Suites ----------------------------------------------------------------------------------------------------------
+
+-- → passed, failed, skipped
+local function run_suite_on(name, n, asked)
+    local words = {}
+    for _, word in ipairs(options.unit) do words[#words + 1] = quoted(word) end
+    -- one rank goes without mpirun, as users start it
+    local job = run(("%s $luampi $file -v %s"):format(n > 1 and "$mpirun -n " .. n or "", table.concat(words, " ")),
+                    tonumber(asked.within and asked.within[1]) or 60, {file = "tests/test_" .. name .. ".lua"})
+    local passed, failed, skipped
+    for line in job.out:gmatch("[^\n]+") do
+        local p, f, rest = line:match("^(%d+) passed, (%d+) failed(.*)$")
+        local s = rest == "" and 0 or rest and rest:match("^, (%d+) skipped$")
+        if s then passed, failed, skipped = math.tointeger(p), math.tointeger(f), math.tointeger(s) end
+    end
+    local trouble
+    if job.hung then
+        local running
+        for test in job.out:gmatch("    (%S+) %.%.%. ") do running = test end
+        trouble = ("hung, ended after %d s%s"):format(job.limit, running and ", while running " .. running or "")
+    elseif sanitizer_complaint(job) then trouble = sanitizer_complaint(job)
+    elseif not passed then trouble = ("exit code %d and no result line"):format(job.code)
+    elseif failed == 0 and job.code ~= 0 then trouble = ("exit code %d, yet no test failed"):format(job.code)
+    elseif failed > 0 and job.code == 0 then trouble = "exit code 0, yet tests failed"
+    end
+    passed, failed, skipped = passed or 0, (failed or 0) + (trouble and 1 or 0), skipped or 0
+    if failed > 0 or options.verbose then
+        report(("%s, %s: %s"):format(name, ranks_name(n), trouble or failed .. " failed"), job)
+    end
+    return passed, failed, skipped
+end
+
+-- Cases -----------------------------------------------------------------------------------------------------------
+
+local function count_of(text, part)
+    local count, at = 0, 1
+    while true do
+        local first, last = text:find(part, at, true)
+        if not first then return count end
+        count, at = count + 1, last + 1
+    end
+end
+
+-- → what is wrong with the job, or nil
+local function complaint(job, asked)
+    local both = job.out .. job.err
+    if job.hung then return ("hung, ended after %d s"):format(job.limit) end
+    if job.code ~= tonumber(asked.exit[1]) then return ("exit code %d, not %s"):format(job.code, asked.exit[1]) end
+    if sanitizer_complaint(job) then return sanitizer_complaint(job) end
+    for _, stream in ipairs {"stdout", "stderr"} do
+        for _, text in ipairs(asked[stream] or {}) do
+            local got = stream == "stdout" and job.out or job.err
+            if not got:find(text, 1, true) then return ("not on %s: %s"):format(stream, text) end
+        end
+    end
+    for _, pattern in ipairs(asked.matches or {}) do
+        if not both:find(pattern) then return "nothing matches: " .. pattern end
+    end
+    for _, text in ipairs(asked.once or {}) do
+        local count = count_of(both, text)
+        if count ~= 1 then return ("%d times instead of once: %s"):format(count, text) end
+    end
+    for _, text in ipairs(asked.never or {}) do
+        if count_of(both, text) > 0 then return "should not be there: " .. text end
+    end
+end
+
+-- → true when all is as the file says
+local function run_case_on(name, n, asked)
+    local command = asked.run and asked.run[1] or ("$mpirun -n %d $luampi $file"):format(n)
+    local job = run(command, tonumber(asked.within and asked.within[1]) or 20, {file = "tests/fail/" .. name .. ".lua"})
+    local wrong = complaint(job, asked)
+    if wrong or options.verbose then
+        report(("fail/%s%s: %s"):format(name, asked.run and "" or ", " .. ranks_name(n), wrong or "passed"), job)
+    end
+    return not wrong
+end
+
+-- All ------------------------------------------------------------------------------------------------------------
+
+local total = {passed = 0, failed = 0, skipped = 0}
+
+local function line(name, ranks, passed, failed, skipped, time)
+    print(("%-14s %-14s %5d passed%s%s  %.1f s"):format(name, ranks, passed,
+        failed > 0 and (", %d failed"):format(failed) or "", skipped > 0 and (", %d skipped"):format(skipped) or "", time))
+    io.stdout:flush()
+    total.passed, total.failed, total.skipped = total.passed + passed, total.failed + failed, total.skipped + skipped
+end
+
+local function run_suite(name)
+    local asked = header("tests/test_" .. name .. ".lua")
+    if options.asan and asked.asan then return end
+    local ranks = ranks_of(asked, {1, 2, 3, 4})
+    if #ranks == 0 then return end
+    local began, sum = seconds(), {0, 0, 0}
+    for _, n in ipairs(ranks) do
+        local result = {run_suite_on(name, n, asked)}
+        for i = 1, 3 do sum[i] = sum[i] + result[i] end
+    end
+    line(name, ("on %s"):format(table.concat(ranks, " ")), sum[1], sum[2], sum[3], seconds() - began)
+end
+
+local function run_cases(names)
+    local began, passed, failed = seconds(), 0, 0
+    for _, name in ipairs(names) do
+        local asked = header("tests/fail/" .. name .. ".lua", true)
+        if not asked.exit then error(("tests/fail/%s.lua: no line '-- exit: CODE'"):format(name), 0) end
+        if not (options.asan and asked.asan) then
+            for _, n in ipairs(asked.run and {0} or ranks_of(asked, {4})) do
+                if run_case_on(name, n, asked) then passed = passed + 1 else failed = failed + 1 end
+            end
+        end
+    end
+    line("fail", "", passed, failed, 0, seconds() - began)
+end
+
+local function found(pattern, name_in_path)
+    local names = {}
+    for path in output_of("ls " .. pattern .. " 2>/dev/null"):gmatch("[^\n]+") do
+        names[#names + 1] = path:match(name_in_path)
+    end
+    return names
+end
+
+local suites = found("tests/test_*.lua", "test_(.+)%.lua$")
+local cases = found("tests/fail/*.lua", "fail/(.+)%.lua$")
+
+if #options.names > 0 then
+    local known = {fail = cases}
+    for _, name in ipairs(suites) do known[name] = name end
+    for _, name in ipairs(cases) do known["fail/" .. name] = {name} end
+    suites, cases = {}, {}
+    for _, name in ipairs(options.names) do
+        local test = known[name:gsub("^tests/", ""):gsub("%.lua$", ""):gsub("^test_", "")] or bad_usage("no test " .. name)
+        if type(test) == "table" then table.move(test, 1, #test, #cases + 1, cases) else table.insert(suites, test) end
+    end
+end
+
+for _, name in ipairs(suites) do run_suite(name) end
+if #cases > 0 then run_cases(cases) end
+os.execute("rm -rf " .. quoted(scratch))
+
+print(("%d passed, %d failed%s"):format(total.passed, total.failed,
+    total.skipped > 0 and (", %d skipped"):format(total.skipped) or ""))
+os.exit(total.failed == 0 and total.passed > 0)
