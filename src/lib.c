@@ -11,6 +11,8 @@
 #include "status.h"
 #include "wire.h"
 
+#include <string.h>
+
 /* Loader of a Lua module compiled into the binary; upvalue 1 is its row in lm_modules. */
 static int lib_load(lua_State *L)
 {
@@ -18,6 +20,31 @@ static int lib_load(lua_State *L)
     if (luaL_loadbufferx(L, m->text, m->size, m->chunkname, "t") != LUA_OK) return lua_error(L);
     lua_pushvalue(L, 1);
     lua_call(L, 1, 1);
+    return 1;
+}
+
+/* source(name): the text of a module compiled in, or nil; source(): the list of their names. */
+static int lib_source(lua_State *L)
+{
+    const char *name = luaL_optstring(L, 1, NULL);
+    if (!name) lua_newtable(L);
+    for (const lm_module *m = lm_modules; m->name; m++) {
+        if (!name) {
+            lua_pushstring(L, m->name);
+            lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+        } else if (strcmp(m->name, name) == 0) {
+            lua_pushlstring(L, m->text, m->size);
+            return 1;
+        }
+    }
+    if (name) lua_pushnil(L);
+    return 1;
+}
+
+/* require "mpi.source" */
+static int lib_load_source(lua_State *L)
+{
+    lua_pushcfunction(L, lib_source);
     return 1;
 }
 
@@ -29,6 +56,8 @@ static void lib_preload(lua_State *L)
         lua_pushcclosure(L, lib_load, 1);
         lua_setfield(L, -2, m->name);
     }
+    lua_pushcfunction(L, lib_load_source);
+    lua_setfield(L, -2, "mpi.source");
     lua_pop(L, 1);
 }
 

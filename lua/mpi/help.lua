@@ -1,0 +1,331 @@
+-- Help and reference from the annotation stubs (lua/meta/*.lua), which are compiled in. The stubs are Lua files with
+-- LuaLS comments; of their grammar this reads:
+--
+--   --- text                         above a function, class or field: its text. Standing alone, it belongs to the
+--                                    chapter; a first line `--- # Title` or `--- ## Section` heads it
+--   ---@class name                   above `X = {}`; X's methods are then found under the name's last part
+--   ---@field name type text         a field of the class
+--   ---@param name[?] type text      ---@return type text      ---@overload fun(…)      ---@type type
+--   ---@alias name type, ---| value # text
+--   function X.name(…) end, function X:name(…) end, X.name = value
+--
+-- A name is `chapter.function` or `class.method`: help "array.zeros", help "comm.Allreduce".
+
+local source = require "mpi.source"
+
+local first_chapters = {mpi = 1, comm = 2, array = 3}
+
+-- Parsing -----------------------------------------------------------------------------------------------------
+
+-- The type at the start of a text, which may hold spaces in brackets, around '|' and after a function's ':'; and
+-- the rest.
+local function split_type(text)
+    local at = 1
+    while at <= #text do
+        local _, last = text:find("^%b()", at)
+        for _, pattern in ipairs {"^%b<>", "^%b{}", "^%b[]", '^%b""', "^%s*|%s*", "^:%s*", "^,%s*"} do
+            if last then break end
+            _, last = text:find(pattern, at)
+        end
+        last = last or text:find("^%S", at)
+        if not last then break end
+        at = last + 1
+    end
+    return text:sub(1, at - 1), (text:sub(at):gsub("^%s*#?%s*", ""))
+end
+
+local tags = {}
+
+function tags.param(doc, rest)
+    local name, optional, after = rest:match("^([%w_.]+)(%??)%s*(.*)$")
+    if not name then return end
+    local type, text = split_type(after)
+    table.insert(doc.params, {name = name, type = type, text = text,
+                              optional = optional == "?" or type:match("%?$") ~= nil or type:match("|%s*nil%f[%W]") ~= nil})
+end
+
+tags["return"] = function (doc, rest)
+    local type, text = split_type(rest)
+    table.insert(doc.returns, {type = type, text = text})
+end
+
+function tags.field(doc, rest)
+    local name, after = rest:match("^([%w_]+%??)%s+(.*)$")
+    if not name then return end
+    local type, text = split_type(after)
+    table.insert(doc.fields, {name = name:gsub("%?", ""), type = type, text = text})
+end
+
+function tags.overload(doc, rest) table.insert(doc.overloads, rest) end
+function tags.operator(doc, rest) table.insert(doc.operators, rest) end
+function tags.type(doc, rest) doc.type = split_type(rest) end
+function tags.class(doc, rest) doc.class = rest:match("^%(.-%)%s*([%w_.]+)") or rest:match("^[%w_.]+") end
+
+function tags.alias(doc, rest)
+    local name, type = rest:match("^([%w_.]+)%s*(.*)$")
+    doc.alias, doc.type = name, type ~= "" and type or nil
+end
+
+local function new_doc()
+    return {lines = {}, params = {}, returns = {}, fields = {}, overloads = {}, operators = {}, values = {}}
+end
+
+local function text_of(doc)
+    return (table.concat(doc.lines, "\n"):gsub("^%s+", ""):gsub("%s+$", ""))
+end
+
+-- "(send[, recv[, op]])" from the names in the declaration and what the annotations say of them
+local function arguments(names, doc)
+    local optional = {}
+    for _, param in ipairs(doc.params) do optional[param.name] = param.optional end
+    local list = {}
+    for name in names:gmatch("[%w_.]+") do list[#list + 1] = name end
+    local from = #list + 1 -- where the optional ones at the end begin
+    while from > 1 and optional[list[from - 1]] do from = from - 1 end
+    local out = {}
+    for i, name in ipairs(list) do
+        local comma = i > 1 and ", " or ""
+        out[i] = i >= from and "[" .. comma .. name or comma .. name
+    end
+    return "(" .. table.concat(out) .. ("]"):rep(#list - from + 1) .. ")"
+end
+
+-- One stub file → {name, title, text, entries}. An entry: {name, kind, signature, text, params, returns, …}.
+local function parse(name, stub)
+    local chapter = {name = name, title = name, text = "", entries = {}}
+    local class_of = {} -- variable of the stub → last part of its class's name
+    local doc
+
+    local function add(kind, owner, member, signature)
+        doc = doc or new_doc()
+        local entry = {name = member and owner .. "." .. member or owner, kind = kind, signature = signature, text = text_of(doc)}
+        for _, key in ipairs {"params", "returns", "overloads", "operators", "values", "type"} do entry[key] = doc[key] end
+        table.insert(chapter.entries, entry)
+        return entry
+    end
+
+    local function add_class(variable)
+        local short = doc.class:match("[%w_]+$")
+        if variable then class_of[variable] = short end
+        local fields = doc.fields
+        if text_of(doc) ~= "" or #doc.operators > 0 then add("class", short, nil, doc.class) end
+        for _, field in ipairs(fields) do
+            doc = new_doc()
+            doc.lines, doc.type = {field.text}, field.type
+            add("field", short, field.name, short .. "." .. field.name)
+        end
+    end
+
+    local function finish(line)
+        local variable, separator, member, names = line:match("^function ([%w_]+)([.:])([%w_]+)%((.-)%)")
+        if variable then
+            doc = doc or new_doc()
+            local owner = separator == ":" and class_of[variable] or variable
+            add("function", owner, member, owner .. separator .. member .. arguments(names, doc))
+            return
+        end
+        variable, member = line:match("^([%w_]+)%.([%w_]+)%s*=")
+        if variable then
+            add("field", variable, member, variable .. "." .. member)
+            return
+        end
+        if not doc then return end
+        if doc.class then
+            add_class(line:match("^local ([%w_]+)%s*=") or line:match("^([%w_]+)%s*="))
+        elseif doc.alias then
+            add("alias", doc.alias, nil, doc.alias)
+        else
+            local text = text_of(doc)
+            local section, rest = text:match("^##%s+([^\n]+)\n*(.*)$")
+            if section then
+                table.insert(chapter.entries, {kind = "section", signature = section, text = rest})
+            else
+                local title, below = text:match("^#%s+([^\n]+)\n*(.*)$")
+                if title then chapter.title, text = title, below end
+                chapter.text = (chapter.text .. "\n\n" .. text):gsub("^\n+", ""):gsub("\n+$", "")
+            end
+        end
+    end
+
+    for line in (stub .. "\n"):gmatch("(.-)\r?\n") do
+        local tag, rest = line:match("^%-%-%-@(%w+)%s*(.*)$")
+        local value = line:match("^%-%-%-|%s*(.*)$")
+        local text = line:match("^%-%-%-%s?(.*)$")
+        if tag then
+            if tag ~= "meta" then doc = doc or new_doc() end
+            if tags[tag] then tags[tag](doc, rest) end
+        elseif value then
+            doc = doc or new_doc()
+            table.insert(doc.values, value)
+        elseif text then
+            doc = doc or new_doc()
+            table.insert(doc.lines, text)
+        elseif not line:find("^%s*%-%-") then
+            finish(line)
+            doc = nil
+        end
+    end
+    return chapter
+end
+
+local chapters_made
+
+-- mpi, comm, array, then the others by name
+local function chapters()
+    if chapters_made then return chapters_made end
+    chapters_made = {}
+    for _, module in ipairs(source()) do
+        local name = module:match("^meta%.(.+)$")
+        if name then table.insert(chapters_made, parse(name, source(module))) end
+    end
+    table.sort(chapters_made, function (a, b)
+        local i, j = first_chapters[a.name] or math.huge, first_chapters[b.name] or math.huge
+        return i < j or i == j and a.name < b.name
+    end)
+    return chapters_made
+end
+
+-- Help ----------------------------------------------------------------------------------------------------------
+
+local help = {}
+
+local function heading(entry)
+    local returns = {}
+    for i, value in ipairs(entry.returns) do returns[i] = value.type end
+    local kind = entry.type and entry.kind ~= "alias" and ": " .. entry.type or ""
+    return entry.signature .. kind .. (#returns > 0 and " → " .. table.concat(returns, ", ") or "")
+end
+
+local function first_line(text)
+    return text:match("^[^\n]*")
+end
+
+-- Rows of three columns, the first two padded
+local function columns(rows, indent)
+    local widths = {0, 0}
+    for _, row in ipairs(rows) do
+        for i = 1, 2 do widths[i] = math.max(widths[i], utf8.len(row[i]) or #row[i]) end
+    end
+    local out = {}
+    for _, row in ipairs(rows) do
+        local line = indent
+        for i = 1, 2 do line = line .. row[i] .. (" "):rep(widths[i] - (utf8.len(row[i]) or #row[i]) + 2) end
+        out[#out + 1] = (line .. row[3]):gsub("%s+$", "")
+    end
+    return table.concat(out, "\n")
+end
+
+local function entry_text(entry)
+    local parts = {heading(entry)}
+    for _, form in ipairs(entry.overloads) do table.insert(parts, form) end
+    parts = {table.concat(parts, "\n")}
+    if entry.text ~= "" then table.insert(parts, entry.text) end
+    local rows = {}
+    for _, param in ipairs(entry.params) do
+        table.insert(rows, {param.name, param.type, param.text})
+    end
+    for _, value in ipairs(entry.returns) do
+        if value.text ~= "" then table.insert(rows, {"→", value.type, value.text}) end
+    end
+    for _, operator in ipairs(entry.operators) do table.insert(rows, {"operator", operator, ""}) end
+    for _, value in ipairs(entry.values) do table.insert(rows, {"|", value, ""}) end
+    if #rows > 0 then table.insert(parts, columns(rows, "  ")) end
+    return table.concat(parts, "\n\n")
+end
+
+local function chapter_text(chapter)
+    local rows = {}
+    for _, entry in ipairs(chapter.entries) do
+        if entry.kind ~= "section" then table.insert(rows, {entry.signature, "", first_line(entry.text)}) end
+    end
+    return chapter.title .. "\n\n" .. (chapter.text ~= "" and chapter.text .. "\n\n" or "") .. columns(rows, "  ")
+end
+
+local function each_entry(visit)
+    for _, chapter in ipairs(chapters()) do
+        for _, entry in ipairs(chapter.entries) do
+            if entry.name then visit(entry, chapter) end
+        end
+    end
+end
+
+--- Names of all that has help, in the order of the reference.
+function help.list()
+    local names = {}
+    each_entry(function (entry) names[#names + 1] = entry.name end)
+    return names
+end
+
+--- The help on a name: "comm.Allreduce", "comm:Allreduce", "Allreduce", or a chapter, "array". Always a text: where
+--- there is no help it says so, with the names that come near.
+function help.text(name)
+    local wanted = name:gsub(":", "."):gsub("%s", ""):gsub("%(.*$", "")
+    local exact, by_member, near = {}, {}, {}
+    each_entry(function (entry)
+        if entry.name == wanted then exact[#exact + 1] = entry_text(entry) end
+        if entry.name:match("[^.]+$") == wanted then by_member[#by_member + 1] = entry_text(entry) end
+        if entry.name:lower():find(wanted:match("[^.]*$"):lower(), 1, true) then near[#near + 1] = entry.name end
+    end)
+    for _, chapter in ipairs(chapters()) do
+        if chapter.name == wanted then return chapter_text(chapter) end
+    end
+    local found = #exact > 0 and exact or by_member
+    if #found > 0 then return table.concat(found, "\n\n") end
+    if wanted == "" or #near == 0 then
+        local names = {}
+        for i, chapter in ipairs(chapters()) do names[i] = chapter.name end
+        return ("no help on '%s'; there are chapters: %s"):format(name, table.concat(names, ", "))
+    end
+    return ("no help on '%s'; near it: %s"):format(name, table.concat(near, ", "))
+end
+
+-- Reference -------------------------------------------------------------------------------------------------------
+
+local function anchor(name) return ('<a id="%s"></a>'):format(name) end
+
+local function entry_markdown(entry, write)
+    if entry.kind == "section" then
+        write("### ", entry.signature, "\n\n")
+    else
+        write("#### ", anchor(entry.kind == "class" and entry.signature or entry.name), "`", heading(entry), "`\n\n")
+    end
+    for _, form in ipairs(entry.overloads or {}) do write("`", form, "`\n\n") end
+    if entry.text ~= "" then write(entry.text, "\n\n") end
+    if entry.kind == "section" then return end
+    for _, param in ipairs(entry.params) do
+        write("- `", param.name, "` (`", param.type, "`", param.optional and ", optional" or "", ") ", param.text, "\n")
+    end
+    for _, value in ipairs(entry.returns) do
+        if value.text ~= "" then write("- → `", value.type, "` ", value.text, "\n") end
+    end
+    for _, operator in ipairs(entry.operators) do write("- operator `", operator, "`\n") end
+    for _, value in ipairs(entry.values) do write("- `", (value:gsub("%s*#%s*", "` ", 1)), value:find("#") and "" or "`", "\n") end
+    if #entry.params + #entry.returns + #entry.operators + #entry.values > 0 then write("\n") end
+end
+
+--- The whole reference as Markdown.
+function help.markdown()
+    local out = {}
+    local function write(...)
+        for i = 1, select("#", ...) do out[#out + 1] = (select(i, ...)) end
+    end
+    write("# Reference\n\n")
+    for _, chapter in ipairs(chapters()) do
+        write("- [", chapter.title, "](#", chapter.name, "): ")
+        local links = {}
+        for _, entry in ipairs(chapter.entries) do
+            if entry.kind == "function" then
+                links[#links + 1] = ("[%s](#%s)"):format(entry.name:match("[^.]+$"), entry.name)
+            end
+        end
+        write(table.concat(links, " "), "\n")
+    end
+    for _, chapter in ipairs(chapters()) do
+        write("\n## ", anchor(chapter.name), chapter.title, "\n\n")
+        if chapter.text ~= "" then write(chapter.text, "\n\n") end
+        for _, entry in ipairs(chapter.entries) do entry_markdown(entry, write) end
+    end
+    return (table.concat(out):gsub(" +\n", "\n"):gsub("\n\n\n+", "\n\n"))
+end
+
+return setmetatable(help, {__call = function (_, name) return help.text(name) end})
