@@ -107,9 +107,10 @@ local function run(command, limit, variables)
     end
     set[#set + 1] = "mpirun=" .. quoted("mpirun --allow-run-as-root --oversubscribe --timeout " .. limit)
     local out, err = scratch .. "/out", scratch .. "/err"
-    -- mpirun's own limit ends the ranks in good order; the outer one is for what hangs besides mpirun
+    -- mpirun's own limit ends the ranks in good order; the outer one is for what hangs without or besides it
+    local outer = limit + (command:find("$mpirun", 1, true) and 10 or 0)
     local _, _, code = os.execute(("env %s timeout -k 5 %d sh -c %s >%s 2>%s </dev/null"):format(
-        table.concat(set, " "), limit + 10, quoted(command), out, err))
+        table.concat(set, " "), outer, quoted(command), out, err))
     local job = {code = code, out = contents(out):gsub("\r", ""), err = contents(err):gsub("\r", "")}
     job.hung = code == 124 or code == 137 or code == 110 and job.err:find("timeout", 1, true) ~= nil
     job.limit = limit

@@ -50,12 +50,34 @@ local function merge(outcomes)
     return {status = status, msg = table.concat(messages, "\n"), trace = table.concat(traces, "\n")}
 end
 
+--- Seconds that a rank whose test failed waits for the others, before it takes them to be waiting for it.
+lu.patience = 20
+
+-- Collective. A rank that failed may have left others in a receive for ever: then it says what it knows and ends the
+-- job, as nothing else can.
+local function meet(comm, own, name)
+    local meeting = comm:ibarrier()
+    if own.status ~= NodeStatus.FAIL and own.status ~= NodeStatus.ERROR then return meeting:wait() end
+    local limit = mpi.wtime() + lu.patience
+    while not meeting:test() do
+        if mpi.wtime() > limit then
+            io.stdout:flush()
+            io.stderr:write(("rank %d: %s failed, while other ranks are still in it:\n%s\n%s\n"):format(
+                comm:rank(), name, own.msg, own.trace or ""))
+            io.stderr:flush()
+            mpi.abort(1)
+        end
+        mpi.sleep(0.001)
+    end
+end
+
 -- Collective: every rank gets the same outcome of a step.
 function LuaUnit:protectedCall(instance, method, name)
     -- LuaUnit trips over some messages while it rewrites them (a '%' before the line number)
     local ok, own = pcall(base.protectedCall, self, instance, method, name)
     if not ok then own = {status = NodeStatus.ERROR, msg = tostring(own)} end
     self.step = name
+    meet(self.comm, own, name)
     return merge(self.comm:allgather(own.status ~= NodeStatus.SUCCESS and own))
 end
 
@@ -94,15 +116,24 @@ function LuaUnit:ordered(tests)
 end
 
 -- LuaUnit prints some words by itself, past its output classes: rank 0's suffice.
-for _, name in ipairs {"initFromArguments", "endTest"} do
-    LuaUnit[name] = function (self, ...)
-        if mpi.COMM_WORLD:rank() == 0 then return base[name](self, ...) end
-        local print = print
-        _G.print = function () end
-        local result = base[name](self, ...)
-        _G.print = print
-        return result
-    end
+local function quietly(f, ...)
+    if mpi.COMM_WORLD:rank() == 0 then return f(...) end
+    local print = print
+    _G.print = function () end
+    local result = f(...)
+    _G.print = print
+    return result
+end
+
+function LuaUnit:endTest() quietly(base.endTest, self) end
+
+-- LuaUnit leaves from here when the options are bad, with -1: that is 1.
+function LuaUnit:initFromArguments(...)
+    local exit = os.exit
+    os.exit = function (code) exit(code == 0 and 0 or 1) end
+    local names = quietly(base.initFromArguments, self, ...)
+    os.exit = exit
+    return names
 end
 
 -- An end asked for by --error or --failure is an ordinary end with failures: the run returns.
