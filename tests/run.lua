@@ -1,14 +1,16 @@
 -- scripts/test in Lua: runs the suites and the cases, each as a job of its own, and adds up what they say.
 --
--- tests/test_<name>.lua   a suite on mpi.luaunit, run on 1, 2, 3 and 4 ranks
--- tests/fail/<name>.lua   a case: a whole job of which exit code and output are looked at
+-- tests/test_<name>.lua     a suite on mpi.luaunit, run on 1, 2, 3 and 4 ranks
+-- tests/<group>/<name>.lua  a case: a whole job of which exit code and output are looked at; group fail: jobs that go
+--                           wrong, program: the program and the scripts around it
 --
 -- A file says what it needs in its first comment lines:
 --   -- ranks: 2 5           on how many ranks to run it, each in turn
 --   -- within: 90           seconds after which it counts as hung (60; a case: 20)
 --   -- asan: no             not with the sanitizers
 -- and a case also
---   -- run: COMMAND         instead of $mpirun -n RANKS $luampi FILE; for the shell, with $mpirun $luampi $file $module
+--   -- run: COMMAND         instead of $mpirun -n RANKS $luampi FILE; for the shell, with $mpirun $luampi $file $module;
+--                           several lines are one script
 --   -- exit: 1              the exit code; must be there
 --   -- stdout: TEXT         stands in the output, may be given several times
 --   -- stderr: TEXT
@@ -21,7 +23,7 @@ usage: scripts/test [--asan] [--ranks "1 2 3 4"] [-v] [name…] [-- LuaUnit's op
   --asan     on a build with AddressSanitizer and UBSan
   --ranks    only on these numbers of ranks
   -v         show the output of every job
-  name       a suite (array for tests/test_array.lua), fail for all cases, fail/NAME for one]]
+  name       a suite (array for tests/test_array.lua), a group of cases (fail, program) or one (fail/NAME)]]
 
 local keys = {ranks = true, within = true, asan = true, run = true, exit = true, stdout = true, stderr = true,
               matches = true, once = true, never = true}
@@ -237,11 +239,11 @@ end
 
 -- → true when all is as the file says
 local function run_case_on(name, n, asked)
-    local command = asked.run and asked.run[1] or ("$mpirun -n %d $luampi $file"):format(n)
-    local job = run(command, tonumber(asked.within and asked.within[1]) or 20, {file = "tests/fail/" .. name .. ".lua"})
+    local command = asked.run and table.concat(asked.run, "\n") or ("$mpirun -n %d $luampi $file"):format(n)
+    local job = run(command, tonumber(asked.within and asked.within[1]) or 20, {file = "tests/" .. name .. ".lua"})
     local wrong = complaint(job, asked)
     if wrong or options.verbose then
-        report(("fail/%s%s: %s"):format(name, asked.run and "" or ", " .. ranks_name(n), wrong or "passed"), job)
+        report(("%s%s: %s"):format(name, asked.run and "" or ", " .. ranks_name(n), wrong or "passed"), job)
     end
     return not wrong
 end
@@ -270,44 +272,58 @@ local function run_suite(name)
     line(name, ("on %s"):format(table.concat(ranks, " ")), sum[1], sum[2], sum[3], seconds() - began)
 end
 
-local function run_cases(names)
+local function run_cases(group, names)
     local began, passed, failed = seconds(), 0, 0
     for _, name in ipairs(names) do
-        local asked = header("tests/fail/" .. name .. ".lua", true)
-        if not asked.exit then error(("tests/fail/%s.lua: no line '-- exit: CODE'"):format(name), 0) end
+        local asked = header("tests/" .. name .. ".lua", true)
+        if not asked.exit then error(("tests/%s.lua: no line '-- exit: CODE'"):format(name), 0) end
         if not (options.asan and asked.asan) then
             for _, n in ipairs(asked.run and {0} or ranks_of(asked, {4})) do
                 if run_case_on(name, n, asked) then passed = passed + 1 else failed = failed + 1 end
             end
         end
     end
-    line("fail", "", passed, failed, 0, seconds() - began)
+    line(group, "", passed, failed, 0, seconds() - began)
 end
 
-local function found(pattern, name_in_path)
-    local names = {}
-    for path in output_of("ls " .. pattern .. " 2>/dev/null"):gmatch("[^\n]+") do
-        names[#names + 1] = path:match(name_in_path)
+-- The suites, and the cases by group, in order; and what a name on the command line means.
+local suites, groups, items_of = {}, {}, {}
+
+local function means(name, item)
+    items_of[name] = items_of[name] or {}
+    table.insert(items_of[name], item)
+end
+
+for path in output_of("ls tests/test_*.lua tests/*/*.lua 2>/dev/null"):gmatch("[^\n]+") do
+    local suite, group = path:match("^tests/test_([^/]+)%.lua$"), path:match("^tests/([^/]+)/")
+    if suite then
+        table.insert(suites, suite)
+        means(suite, suite)
+    else
+        local case = path:match("^tests/(.+)%.lua$")
+        if not items_of[group] then table.insert(groups, group) end
+        means(group, case)
+        means(case, case)
     end
-    return names
 end
 
-local suites = found("tests/test_*.lua", "test_(.+)%.lua$")
-local cases = found("tests/fail/*.lua", "fail/(.+)%.lua$")
+local chosen = {}
+for _, name in ipairs(options.names) do
+    name = name:gsub("^tests/", ""):gsub("%.lua$", ""):gsub("^test_", "")
+    for _, item in ipairs(items_of[name] or bad_usage("no test " .. name)) do chosen[item] = true end
+end
+local function is_chosen(item) return #options.names == 0 or chosen[item] end
 
-if #options.names > 0 then
-    local known = {fail = cases}
-    for _, name in ipairs(suites) do known[name] = name end
-    for _, name in ipairs(cases) do known["fail/" .. name] = {name} end
-    suites, cases = {}, {}
-    for _, name in ipairs(options.names) do
-        local test = known[name:gsub("^tests/", ""):gsub("%.lua$", ""):gsub("^test_", "")] or bad_usage("no test " .. name)
-        if type(test) == "table" then table.move(test, 1, #test, #cases + 1, cases) else table.insert(suites, test) end
+for _, suite in ipairs(suites) do
+    if is_chosen(suite) then run_suite(suite) end
+end
+for _, group in ipairs(groups) do
+    local cases = {}
+    for _, case in ipairs(items_of[group]) do
+        if is_chosen(case) then table.insert(cases, case) end
     end
+    if #cases > 0 then run_cases(group, cases) end
 end
-
-for _, name in ipairs(suites) do run_suite(name) end
-if #cases > 0 then run_cases(cases) end
 os.execute("rm -rf " .. quoted(scratch))
 
 print(("%d passed, %d failed%s"):format(total.passed, total.failed,
