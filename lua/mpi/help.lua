@@ -13,6 +13,8 @@
 
 local source = require "mpi.source"
 
+local help = {}
+
 local first_chapters = {mpi = 1, comm = 2, array = 3}
 
 -- Parsing -----------------------------------------------------------------------------------------------------
@@ -81,7 +83,8 @@ local function arguments(names, doc)
     local list = {}
     for name in names:gmatch("[%w_.]+") do list[#list + 1] = name end
     local from = #list + 1 -- where the optional ones at the end begin
-    while from > 1 and optional[list[from - 1]] do from = from - 1 end
+    while from > 1 and (optional[list[from - 1]] or list[from - 1] == "...") do from = from - 1 end
+    if list[from] == "..." then from = from + 1 end
     local out = {}
     for i, name in ipairs(list) do
         local comma = i > 1 and ", " or ""
@@ -90,8 +93,8 @@ local function arguments(names, doc)
     return "(" .. table.concat(out) .. ("]"):rep(#list - from + 1) .. ")"
 end
 
--- One stub file → {name, title, text, entries}. An entry: {name, kind, signature, text, params, returns, …}.
-local function parse(name, stub)
+--- One stub file → {name, title, text, entries}. An entry: {name, kind, signature, text, params, returns, …}.
+function help.parse(name, stub)
     local chapter = {name = name, title = name, text = "", entries = {}}
     local class_of = {} -- variable of the stub → last part of its class's name
     local doc
@@ -176,7 +179,7 @@ local function chapters()
     chapters_made = {}
     for _, module in ipairs(source()) do
         local name = module:match("^meta%.(.+)$")
-        if name then table.insert(chapters_made, parse(name, source(module))) end
+        if name then table.insert(chapters_made, help.parse(name, source(module))) end
     end
     table.sort(chapters_made, function (a, b)
         local i, j = first_chapters[a.name] or math.huge, first_chapters[b.name] or math.huge
@@ -186,8 +189,6 @@ local function chapters()
 end
 
 -- Help ----------------------------------------------------------------------------------------------------------
-
-local help = {}
 
 local function heading(entry)
     local returns = {}
