@@ -38,7 +38,7 @@ local function write_modules(path)
         file:close()
         out[#out + 1] = ("\nstatic const char text_%d[] = {"):format(i)
         out[#out + 1] = text:gsub(".", function(c) return c:byte() .. "," end) .. "0};\n"
-        rows[#rows + 1] = ("    {\"%s\", \"@%s\", text_%d, %d},\n"):format(name, name:gsub("%.", "/") .. ".lua", i, #text)
+        rows[#rows + 1] = ("    {\"%s\", \"@%s\", text_%d, %d},\n"):format(name, found[name]:gsub("^lua/", ""), i, #text)
     end
     rows[#rows + 1] = "    {NULL, NULL, NULL, 0},\n};\n"
     os.mkdir("build")
@@ -115,6 +115,7 @@ project "module"
     common()
     excludes {"src/main.c", "src/options.c"}
     buildoptions {"-fPIC"}
+    linkoptions {"-Wl,-z,nodelete"} -- MPI ends with the process, after lua_close has let go of the module
     links {"mpi", "m", "dl"}
 
 -- premake … fuzz -----------------------------------------------------------------------------------------------

@@ -53,10 +53,16 @@ end
 --- Seconds that a rank whose test failed waits for the others, before it takes them to be waiting for it.
 lu.patience = 20
 
+-- A list by rank of what each rank gives. A job of one rank needs no communication to be tested.
+local function everyones(comm, value)
+    return comm:size() == 1 and {n = 1, value} or comm:allgather(value)
+end
+
 -- Collective. A rank that failed may have left others in a receive for ever: then it says what it knows and ends the
 -- job, as nothing else can.
 local function meet(comm, own, name)
-    local meeting = comm:ibarrier()
+    local meeting = comm.ibarrier and comm:ibarrier()
+    if not meeting then return end
     if own.status ~= NodeStatus.FAIL and own.status ~= NodeStatus.ERROR then return meeting:wait() end
     local limit = mpi.wtime() + lu.patience
     while not meeting:test() do
@@ -78,7 +84,7 @@ function LuaUnit:protectedCall(instance, method, name)
     if not ok then own = {status = NodeStatus.ERROR, msg = tostring(own)} end
     self.step = name
     meet(self.comm, own, name)
-    return merge(self.comm:allgather(own.status ~= NodeStatus.SUCCESS and own))
+    return merge(everyones(self.comm, own.status ~= NodeStatus.SUCCESS and own))
 end
 
 -- LuaUnit has no test to blame for an error in setupSuite, setupClass and their like: the step becomes one.
@@ -101,7 +107,7 @@ function LuaUnit:ordered(tests)
     for i, test in ipairs(tests) do
         names[i], by_name[test[1]] = test[1], test
     end
-    local lists = self.comm:allgather(names)
+    local lists = everyones(self.comm, names)
     for i = 1, lists.n do
         local here = {}
         for _, name in ipairs(lists[i]) do here[name] = true end

@@ -1,7 +1,0 @@
--- The man page names the options that --help names.
--- asan: no
--- run: options() { grep -o -E -e '(^|[ ,=])--?[a-zA-Z]+' | tr -d ' ,=' | sort -u; }
--- run: $luampi --help | options >"${dir=$(mktemp -d)}/help"
--- run: sed -n '/^.SH OPTIONS/,/^.SH EXIT/s/^\.B[IR]* *//p' scripts/luampi.1 | tr -d '\\"' | options >"$dir/page"
--- run: test -s "$dir/help" && diff "$dir/help" "$dir/page"; code=$?; rm -rf "$dir"; exit $code
--- exit: 0
