@@ -138,7 +138,7 @@ end
 local function sanitizer_complaint(job)
     local both = job.out .. job.err
     return both:match("ERROR: AddressSanitizer[^\n]*") or both:match("ERROR: LeakSanitizer[^\n]*")
-        or both:match("[^\n]*runtime error: [^\n]*")
+        or both:match("[%w_./]*:%d+:%d+: runtime error: [^\n]*")
 end
 
 -- What a file asks for: key → list of values
@@ -283,6 +283,7 @@ local function run_cases(group, names)
             end
         end
     end
+    if passed + failed == 0 then return end
     line(group, "", passed, failed, 0, seconds() - began)
 end
 
