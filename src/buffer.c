@@ -31,14 +31,18 @@ lm_buffer *lm_scratch(lua_State *L)
     return b;
 }
 
+bool lm_reserve(lua_State *L, lm_buffer *b, size_t n)
+{
+    if (n <= b->capacity - b->size) return true;
+    if (n > SIZE_MAX / 4 - b->size) return false;
+    size_t capacity = b->capacity < 256 ? 256 : b->capacity;
+    while (capacity - b->size < n) capacity += capacity / 2;
+    return buffer_resize(L, b, capacity);
+}
+
 char *lm_grow(lua_State *L, lm_buffer *b, size_t n)
 {
-    if (n > b->capacity - b->size) {
-        size_t capacity = b->capacity < 256 ? 256 : b->capacity;
-        if (n > SIZE_MAX / 4 - b->size) luaL_error(L, "not enough memory");
-        while (capacity - b->size < n) capacity += capacity / 2;
-        if (!buffer_resize(L, b, capacity)) luaL_error(L, "not enough memory");
-    }
+    if (!lm_reserve(L, b, n)) luaL_error(L, "not enough memory");
     char *room = b->data + b->size;
     b->size += n;
     return room;

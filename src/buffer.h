@@ -17,6 +17,9 @@ lm_buffer *lm_newbuffer(lua_State *L);
 /* The buffer every encoding of this state shares, emptied. Valid until the next call. */
 lm_buffer *lm_scratch(lua_State *L);
 
+/* Makes sure that n more bytes fit; false when memory is out, and the buffer is as it was. */
+bool lm_reserve(lua_State *L, lm_buffer *b, size_t n);
+
 /* Appends room for n bytes and returns it; raises "not enough memory" and leaves the buffer as it was. */
 char *lm_grow(lua_State *L, lm_buffer *b, size_t n);
 
