@@ -258,6 +258,9 @@ static void decode_array(decoder *D, bool referred)
         shape[d] = (int64_t)take_varint(D);
         if (__builtin_mul_overflow(bytes, shape[d], &bytes)) bad(D, "an array is too large");
     }
+    int64_t stride = 1; /* with an empty dimension the strides may overflow, though the size does not */
+    for (int d = ndim - 1; d >= 0; d--)
+        if (__builtin_mul_overflow(stride, shape[d], &stride)) bad(D, "an array is too large");
     const unsigned char *data = take(D, (size_t)bytes);
     luaL_checkstack(D->L, LUA_MINSTACK, NULL);
     lm_array *a = lm_newarray(D->L, (lm_dtype)dtype, ndim, shape);
