@@ -31,18 +31,14 @@ lm_buffer *lm_scratch(lua_State *L)
     return b;
 }
 
-char *lm_trygrow(lua_State *L, lm_buffer *b, size_t n)
+bool lm_reserve(lua_State *L, lm_buffer *b, size_t n)
 {
-    if (n > b->capacity - b->size) {
-        if (n > SIZE_MAX / 4 - b->size) return NULL;
-        size_t capacity = b->capacity + b->capacity / 2;
-        if (capacity < 256) capacity = 256;
-        if (capacity < b->size + n) capacity = b->size + n;
-        if (!buffer_resize(L, b, capacity)) return NULL;
-    }
-    char *room = b->data + b->size;
-    b->size += n;
-    return room;
+    if (n <= b->capacity - b->size) return true;
+    if (n > SIZE_MAX / 4 - b->size) return false;
+    size_t capacity = b->capacity + b->capacity / 2;
+    if (capacity < 256) capacity = 256;
+    if (capacity < b->size + n) capacity = b->size + n;
+    return buffer_resize(L, b, capacity);
 }
 
 char *lm_grow(lua_State *L, lm_buffer *b, size_t n)

@@ -20,9 +20,10 @@ void lm_closebuffer(lua_State *L, lm_buffer *b);
 /* The buffer every encoding of this state shares, emptied. Valid until the next call. */
 lm_buffer *lm_scratch(lua_State *L);
 
-/* Appends room for n bytes and returns it. Without memory the buffer stays as it was, and the one returns NULL, the
-   other raises "not enough memory". */
-char *lm_trygrow(lua_State *L, lm_buffer *b, size_t n);
+/* Makes sure that n more bytes fit; false when memory is out, and the buffer is as it was. */
+bool lm_reserve(lua_State *L, lm_buffer *b, size_t n);
+
+/* Appends room for n bytes and returns it; raises "not enough memory" and leaves the buffer as it was. */
 char *lm_grow(lua_State *L, lm_buffer *b, size_t n);
 
 void luaopen_buffer(lua_State *L); /* makes the metatable and the shared buffer; pushes nothing */

@@ -274,12 +274,12 @@ static int value_receive(lua_State *L, lm_comm *c, const char *call, int source,
     if (e.head.bytes > ROOM) {
         lm_buffer *b = lm_newbuffer(L);
         lua_toclose(L, -1);
-        char *room = lm_trygrow(L, b, e.head.bytes);
-        if (!room) {
+        if (!lm_reserve(L, b, e.head.bytes)) {
             payload_drain(L, c, call, &e.head, from);
             complete(L, pending, call, dest, sendtag);
             luaL_error(L, "not enough memory");
         }
+        char *room = lm_grow(L, b, e.head.bytes);
         payload_receive(L, c, call, &e.head, from, room);
         body = room;
     }

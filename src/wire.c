@@ -1,5 +1,34 @@
+/* What scripts see of the wire. */
 #include "wire.h"
 
-void lm_encode(lua_State *L, int index, lm_buffer *b) { (void)L; (void)index; (void)b; }
-void lm_decode(lua_State *L, const char *bytes, size_t n) { (void)bytes; (void)n; lua_pushnil(L); }
-void luaopen_wire(lua_State *L) { (void)L; }
+#include "names.h"
+
+static int wire_pack(lua_State *L)
+{
+    luaL_checkany(L, 1);
+    lm_buffer *b = lm_scratch(L);
+    lm_encode(L, 1, b);
+    lua_pushlstring(L, b->data, b->size);
+    return 1;
+}
+
+static int wire_unpack(lua_State *L)
+{
+    size_t n;
+    const char *bytes = luaL_checklstring(L, 1, &n);
+    lm_decode(L, bytes, n);
+    return 1;
+}
+
+static const luaL_Reg functions[] = {
+    {"pack", wire_pack},
+    {"register", lm_register},
+    {"unpack", wire_unpack},
+    {NULL, NULL},
+};
+
+void luaopen_wire(lua_State *L)
+{
+    luaopen_names(L);
+    luaL_setfuncs(L, functions, 0);
+}

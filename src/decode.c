@@ -1,0 +1,421 @@
+#include "array.h"
+#include "bytecode.h"
+#include "format.h"
+#include "names.h"
+#include "wire.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* While containers are decoded, stack slots from `base` on hold: a table from offsets to what is referred to, the
+   memory of `strings`, and the first KEPT short strings. */
+enum { SEEN = 0, MEMORY = 1, KEPT_0 = 2, KEPT = 32 };
+
+typedef struct decoder {
+    lua_State *L;
+    const unsigned char *start, *p, *end;
+    size_t room; /* slots that tables may still be given in advance: a valid message has a byte for each */
+    int base;    /* 0 as long as there is no container */
+    int depth;
+    const unsigned char **strings; /* the lead bytes of the short strings so far */
+    size_t nstrings, capacity;
+    const unsigned char *few[64]; /* where `strings` begins */
+} decoder;
+
+static void decode_value(decoder *D);
+
+/* --- reading -------------------------------------------------------------------------------------------------- */
+
+static _Noreturn void bad(decoder *D, const char *format, ...)
+{
+    lua_State *L = D->L;
+    va_list args;
+    va_start(args, format);
+    lua_pushvfstring(L, format, args);
+    va_end(args);
+    luaL_error(L, "not a message: %s (byte %I of %I)", lua_tostring(L, -1), (lua_Integer)(D->p - D->start),
+               (lua_Integer)(D->end - D->start));
+    abort();
+}
+
+static inline size_t remaining(const decoder *D) { return (size_t)(D->end - D->p); }
+
+static inline const unsigned char *take(decoder *D, size_t n)
+{
+    if (n > remaining(D)) bad(D, "it ends too early");
+    const unsigned char *p = D->p;
+    D->p += n;
+    return p;
+}
+
+static inline int take_byte(decoder *D)
+{
+    if (D->p == D->end) bad(D, "it ends too early");
+    return *D->p++;
+}
+
+static uint64_t take_varint(decoder *D)
+{
+    uint64_t n = 0;
+    for (int shift = 0; shift < 63; shift += 7) {
+        int byte = take_byte(D);
+        n |= (uint64_t)(byte & 0x7F) << shift;
+        if (byte < 0x80) return n;
+    }
+    bad(D, "a number is too long");
+}
+
+/* --- references ------------------------------------------------------------------------------------------------ */
+
+static void open_container(decoder *D)
+{
+    lua_State *L = D->L;
+    if (++D->depth > DEEPEST) bad(D, "it is nested deeper than %d levels", DEEPEST);
+    luaL_checkstack(L, LUA_MINSTACK, NULL);
+    if (D->base) return;
+    D->base = lua_gettop(L) + 1;
+    luaL_checkstack(L, LUA_MINSTACK + KEPT_0 + KEPT, NULL);
+    lua_settop(L, D->base - 1 + KEPT_0 + KEPT);
+}
+
+/* Notes that the value on top, which stays there, began at this offset. */
+static void note(decoder *D, lua_Integer at)
+{
+    lua_State *L = D->L;
+    if (!D->base) return; /* the message is this value, nothing can refer to it */
+    if (lua_isnil(L, D->base + SEEN)) {
+        lua_newtable(L);
+        lua_replace(L, D->base + SEEN);
+    }
+    lua_pushvalue(L, -1);
+    lua_rawseti(L, D->base + SEEN, at);
+}
+
+static lua_Integer offset(const decoder *D) { return (lua_Integer)(D->p - D->start); }
+
+/* Pushes what began at the offset that is next. */
+static void decode_reference(decoder *D)
+{
+    lua_Integer at = (lua_Integer)take_varint(D);
+    if (!D->base || lua_isnil(D->L, D->base + SEEN) || lua_rawgeti(D->L, D->base + SEEN, at) == LUA_TNIL)
+        bad(D, "a reference to nothing");
+}
+
+/* --- strings --------------------------------------------------------------------------------------------------- */
+
+static void grow_strings(decoder *D)
+{
+    const unsigned char **larger = lua_newuserdatauv(D->L, D->capacity * 2 * sizeof *larger, 0);
+    memcpy(larger, D->strings, D->nstrings * sizeof *larger);
+    lua_replace(D->L, D->base + MEMORY);
+    D->strings = larger;
+    D->capacity *= 2;
+}
+
+static inline void decode_short_string(decoder *D, int lead)
+{
+    lua_State *L = D->L;
+    size_t n = (size_t)(lead - STRING_0);
+    const char *s = (const char *)take(D, n);
+    lua_pushlstring(L, s, n);
+    if (!D->base) return;
+    if (D->nstrings == D->capacity) grow_strings(D);
+    if (D->nstrings < KEPT) lua_copy(L, -1, D->base + KEPT_0 + (int)D->nstrings);
+    D->strings[D->nstrings++] = (const unsigned char *)s - 1;
+}
+
+static inline void decode_known_string(decoder *D, uint64_t number)
+{
+    if (number >= D->nstrings) bad(D, "a reference to nothing");
+    if (number < KEPT) {
+        lua_pushvalue(D->L, D->base + KEPT_0 + (int)number);
+    } else {
+        const unsigned char *s = D->strings[number];
+        lua_pushlstring(D->L, (const char *)s + 1, (size_t)(*s - STRING_0));
+    }
+}
+
+static void decode_long_string(decoder *D, bool referred)
+{
+    lua_Integer at = offset(D) - 1;
+    uint64_t n = take_varint(D);
+    lua_pushlstring(D->L, (const char *)take(D, n), n);
+    if (referred) note(D, at);
+}
+
+/* Pushes a string that is a name. */
+static void decode_name(decoder *D)
+{
+    int lead = D->p < D->end ? *D->p : NIL;
+    bool string = (lead >= STRING_0 && lead <= STRINGREF) || lead == LONGSTRING || lead == LONGSTRING + 1 || lead == REF;
+    if (string) decode_value(D);
+    if (!string || lua_type(D->L, -1) != LUA_TSTRING) bad(D, "a name is not a string");
+}
+
+/* --- tables ---------------------------------------------------------------------------------------------------- */
+
+/* Space for n slots of a table. */
+static int claim(decoder *D, uint64_t n)
+{
+    if (n > D->room || n > INT32_MAX) bad(D, "a size is larger than the message");
+    D->room -= (size_t)n;
+    return (int)n;
+}
+
+#define READ_INTS(type) \
+    for (int i = 1; i <= n; i++, p += sizeof(type)) { \
+        type x; \
+        memcpy(&x, p, sizeof x); \
+        lua_pushinteger(L, x); \
+        lua_rawseti(L, -2, i); \
+    }
+
+static void decode_list(decoder *D, int kind, int n)
+{
+    static const unsigned char sizes[] = {[FLOATS] = 8, [INTS1] = 1, [INTS2] = 2, [INTS4] = 4, [INTS8] = 8};
+    lua_State *L = D->L;
+    if (kind == VALUES) {
+        for (int i = 1; i <= n; i++) {
+            decode_value(D);
+            lua_rawseti(L, -2, i);
+        }
+        return;
+    }
+    const unsigned char *p = take(D, (size_t)n * sizes[kind]);
+    switch (kind) {
+    case FLOATS:
+        for (int i = 1; i <= n; i++, p += 8) {
+            double x;
+            memcpy(&x, p, 8);
+            lua_pushnumber(L, x);
+            lua_rawseti(L, -2, i);
+        }
+        break;
+    case INTS1: READ_INTS(int8_t) break;
+    case INTS2: READ_INTS(int16_t) break;
+    case INTS4: READ_INTS(int32_t) break;
+    default: READ_INTS(int64_t)
+    }
+}
+
+static void decode_pairs(decoder *D)
+{
+    lua_State *L = D->L;
+    for (;;) {
+        if (D->p < D->end && *D->p == END) {
+            D->p++;
+            return;
+        }
+        decode_value(D);
+        int type = lua_type(L, -1);
+        if (type == LUA_TNIL || (type == LUA_TNUMBER && lua_tonumber(L, -1) != lua_tonumber(L, -1)))
+            bad(D, "a key is nil or not a number");
+        decode_value(D);
+        lua_rawset(L, -3);
+    }
+}
+
+static void decode_table(decoder *D, bool referred)
+{
+    lua_State *L = D->L;
+    lua_Integer at = offset(D) - 1;
+    open_container(D);
+    int shape = take_byte(D), kind = shape >> LISTSHIFT, log = shape & ROOMMASK;
+    if (kind > INTS8) bad(D, "a table of unknown shape");
+    int items = kind == NOLIST ? 0 : claim(D, take_varint(D));
+    int pairs = log ? claim(D, UINT64_C(1) << (log - 1)) : 0;
+    lua_createtable(L, items, pairs);
+    if (referred) note(D, at);
+    if (kind != NOLIST) decode_list(D, kind, items);
+    decode_pairs(D);
+    D->depth--;
+}
+
+static void decode_object(decoder *D)
+{
+    lua_State *L = D->L;
+    open_container(D);
+    decode_name(D);
+    lm_toregistered(L);
+    int lead = take_byte(D);
+    if ((lead & ~REFERRED) != TABLE) bad(D, "an object is no table");
+    decode_table(D, lead & REFERRED);
+    lua_insert(L, -2);
+    lua_setmetatable(L, -2); /* last, so that no finalizer meets an object that is not complete */
+    D->depth--;
+}
+
+/* --- arrays and functions -------------------------------------------------------------------------------------- */
+
+static void decode_array(decoder *D, bool referred)
+{
+    lua_Integer at = offset(D) - 1;
+    int dtype = take_byte(D), ndim = take_byte(D);
+    if (dtype >= LM_DTYPES || ndim > LM_MAXDIM) bad(D, "an array of unknown type");
+    int64_t shape[LM_MAXDIM], bytes = lm_dtypes[dtype].size;
+    for (int d = 0; d < ndim; d++) {
+        shape[d] = (int64_t)take_varint(D);
+        if (__builtin_mul_overflow(bytes, shape[d], &bytes)) bad(D, "an array is too large");
+    }
+    int64_t stride = 1; /* with an empty dimension the strides may overflow, though the size does not */
+    for (int d = ndim - 1; d >= 0; d--)
+        if (__builtin_mul_overflow(stride, shape[d], &stride)) bad(D, "an array is too large");
+    const unsigned char *data = take(D, (size_t)bytes);
+    luaL_checkstack(D->L, LUA_MINSTACK, NULL);
+    lm_array *a = lm_newarray(D->L, (lm_dtype)dtype, ndim, shape);
+    if (bytes) memcpy(a->data, data, (size_t)bytes);
+    if (referred) note(D, at);
+}
+
+/* Sets upvalue n of the function on top, or makes it share the variable of one that came before. */
+static void decode_upvalue(decoder *D, int n)
+{
+    lua_State *L = D->L;
+    lua_Integer at = offset(D);
+    int lead = take_byte(D), function = lua_gettop(L);
+    if (lead == UPVALUEREF) {
+        lua_Integer there = (lua_Integer)take_varint(D);
+        if (lua_isnil(L, D->base + SEEN) || lua_rawgeti(L, D->base + SEEN, -there) != LUA_TNUMBER)
+            bad(D, "a reference to nothing");
+        lua_rawgeti(L, D->base + SEEN, there);
+        lua_upvaluejoin(L, function, n, -1, (int)lua_tointeger(L, -2));
+        lua_pop(L, 2);
+        return;
+    }
+    if ((lead & ~REFERRED) != UPVALUE) bad(D, "an upvalue of unknown kind");
+    if (lead & REFERRED) { /* the function at this offset, the upvalue's number at minus the offset */
+        note(D, at);
+        lua_pushinteger(L, n);
+        lua_rawseti(L, D->base + SEEN, -at);
+    }
+    decode_value(D);
+    lua_setupvalue(L, function, n);
+}
+
+static void decode_function(decoder *D, bool referred)
+{
+    lua_State *L = D->L;
+    lua_Integer at = offset(D) - 1;
+    uint32_t n;
+    uint64_t sum;
+    int upvalues;
+    open_container(D);
+    memcpy(&n, take(D, 4), 4);
+    memcpy(&sum, take(D, 8), 8);
+    const char *dump = (const char *)take(D, n);
+#ifndef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION /* the fuzzer shall reach what is behind */
+    if (sum != checksum(dump, n)) bad(D, "a function is damaged");
+#endif
+    const char *wrong = lm_checkbytecode(L, dump, n, &upvalues);
+    if (wrong) bad(D, "a function is damaged: %s", wrong);
+    int status = luaL_loadbufferx(L, dump, n, "=?", "b");
+    if (status == LUA_ERRMEM) lua_error(L);
+    if (status != LUA_OK) bad(D, "a function is damaged: %s", lua_tostring(L, -1));
+    if (referred) note(D, at);
+    for (int i = 1; i <= upvalues; i++) decode_upvalue(D, i);
+    D->depth--;
+}
+
+/* --- values ---------------------------------------------------------------------------------------------------- */
+
+/* Pushes the value that is next. */
+static void decode_value(decoder *D)
+{
+    lua_State *L = D->L;
+    int lead = take_byte(D);
+    if (lead < INT_NEGATIVE) {
+        lua_pushinteger(L, lead - INT_0);
+        return;
+    }
+    if (lead < STRING_0) {
+        lua_pushinteger(L, lead - INT_NEGATIVE - 16);
+        return;
+    }
+    if (lead < STRINGREF_0) {
+        decode_short_string(D, lead);
+        return;
+    }
+    if (lead < STRINGREF12_0) {
+        decode_known_string(D, (uint64_t)(lead - STRINGREF_0));
+        return;
+    }
+    if (lead < STRINGREF) {
+        decode_known_string(D, (uint64_t)(lead - STRINGREF12_0) << 8 | (uint64_t)take_byte(D));
+        return;
+    }
+    switch (lead) {
+    case STRINGREF: decode_known_string(D, take_varint(D)); break;
+    case NIL: lua_pushnil(L); break;
+    case FALSE: lua_pushboolean(L, 0); break;
+    case TRUE: lua_pushboolean(L, 1); break;
+    case INT16: {
+        int16_t i;
+        memcpy(&i, take(D, 2), 2);
+        lua_pushinteger(L, i);
+        break;
+    }
+    case INT32: {
+        int32_t i;
+        memcpy(&i, take(D, 4), 4);
+        lua_pushinteger(L, i);
+        break;
+    }
+    case INT64: {
+        int64_t i;
+        memcpy(&i, take(D, 8), 8);
+        lua_pushinteger(L, i);
+        break;
+    }
+    case FLOAT: {
+        double x;
+        memcpy(&x, take(D, 8), 8);
+        lua_pushnumber(L, x);
+        break;
+    }
+    case LONGSTRING: case LONGSTRING + REFERRED: decode_long_string(D, lead & REFERRED); break;
+    case TABLE: case TABLE + REFERRED: decode_table(D, lead & REFERRED); break;
+    case ARRAY: case ARRAY + REFERRED: decode_array(D, lead & REFERRED); break;
+    case FUNCTION: case FUNCTION + REFERRED: decode_function(D, lead & REFERRED); break;
+    case REF: decode_reference(D); break;
+    case OBJECT: decode_object(D); break;
+    case REGISTERED:
+        decode_name(D);
+        lm_toregistered(L);
+        break;
+    case MODULE:
+        decode_name(D);
+        lm_tomodule(L);
+        break;
+    case FIELD:
+        open_container(D); /* for the names, of which the second may be the first again */
+        decode_name(D);
+        decode_name(D);
+        lm_tofield(L);
+        D->depth--;
+        break;
+    case GLOBALS: lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_GLOBALS); break;
+    default: D->p--; bad(D, "a value of unknown type %d", lead);
+    }
+}
+
+void lm_decode(lua_State *L, const char *bytes, size_t n)
+{
+    decoder D;
+    D.L = L;
+    D.start = D.p = (const unsigned char *)bytes;
+    D.end = D.start + n;
+    D.room = n;
+    D.base = D.depth = 0;
+    D.strings = D.few;
+    D.nstrings = 0;
+    D.capacity = sizeof D.few / sizeof *D.few;
+    if (n == 0) bad(&D, "it is empty");
+    if (take_byte(&D) != FORMAT) bad(&D, "it does not begin as one");
+    decode_value(&D);
+    if (D.p != D.end) bad(&D, "there is more behind it");
+    if (D.base) {
+        lua_replace(L, D.base);
+        lua_settop(L, D.base);
+    }
+}

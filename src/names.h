@@ -1,0 +1,45 @@
+/* What goes over the wire by name: modules, registered tables, the globals, and functions and constants that are
+   fields of modules. */
+#ifndef LM_NAMES_H
+#define LM_NAMES_H
+
+#include "map.h"
+#include "object.h"
+
+/* What encodings of a state share. */
+typedef struct lm_codec {
+    const lm_kind *kind;
+    lm_map strings, objects; /* of the encoding under way */
+    lm_map named;            /* tables that have a name: their addresses */
+    uint64_t modules;        /* digest of package.loaded when `named` was filled, 0 when it must be filled again */
+} lm_codec;
+
+/* Pushes the state's codec. */
+lm_codec *lm_pushcodec(lua_State *L);
+
+/* Brings `named` up to date; false when memory is out. */
+bool lm_updatenames(lua_State *L, lm_codec *codec);
+
+typedef enum lm_name { LM_NONAME, LM_ISGLOBALS, LM_ISMODULE, LM_ISREGISTERED } lm_name;
+
+/* The kind of name the value at index has as a whole; pushes the name unless none or globals. */
+lm_name lm_pushname(lua_State *L, int index);
+
+/* Pushes module and field when the function or userdata at index is a field of a module: 1; else 0. With refresh the
+   modules are searched again before the answer is no; -1 when memory for that is out. Runs no Lua code, not even
+   finalizers. */
+int lm_pushfieldname(lua_State *L, int index, bool refresh);
+
+/* Pushes the name the metatable at index was registered under; false: it was not, nothing pushed. */
+bool lm_pushregisteredname(lua_State *L, int index);
+
+/* Replaces the name on top by what it names; raises when there is no such thing here. */
+void lm_toregistered(lua_State *L);
+void lm_tomodule(lua_State *L);
+void lm_tofield(lua_State *L); /* module and field on top: both are replaced */
+
+int lm_register(lua_State *L); /* mpi.register(name, table) → table */
+
+void luaopen_names(lua_State *L); /* pushes nothing */
+
+#endif
