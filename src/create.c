@@ -148,9 +148,10 @@ static void of_list(lua_State *L, lm_array *a, int d, int64_t *at, char **to)
             if (type != LUA_TNUMBER)
                 luaL_error(L, "%s is a %s, expected a number", of_place(L, at, d + 1), lua_typename(L, type));
             int whole = 1;
+            lua_Number x = lua_tonumber(L, -1);
             if (lm_dtypes[a->dtype].kind != 'f') lua_tointegerx(L, -1, &whole);
             if (!whole)
-                luaL_error(L, "%s is %f, expected a number that %s holds", of_place(L, at, d + 1), lua_tonumber(L, -1),
+                luaL_error(L, "%s is %f, expected a number that %s holds", of_place(L, at, d + 1), x,
                            lm_dtypes[a->dtype].name);
             lm_setelement(L, -1, a->dtype, *to);
             *to += lm_dtypes[a->dtype].size;
@@ -312,14 +313,15 @@ static char *element_at(const lm_array *a, const int64_t *at)
 /* What a function returned for an element, on top of the stack, into the array; pops it. */
 static void store_result(lua_State *L, lm_array *a, const int64_t *at)
 {
-    int whole = 1;
-    if (lua_type(L, -1) != LUA_TNUMBER)
-        luaL_error(L, "the function returned a %s for element %s, expected a number", luaL_typename(L, -1),
+    int whole = 1, type = lua_type(L, -1);
+    if (type != LUA_TNUMBER)
+        luaL_error(L, "the function returned a %s for element %s, expected a number", lua_typename(L, type),
                    of_place(L, at, a->ndim) + 5);
+    lua_Number x = lua_tonumber(L, -1);
     if (lm_dtypes[a->dtype].kind != 'f') lua_tointegerx(L, -1, &whole);
     if (!whole)
-        luaL_error(L, "the function returned %f for element %s: %s cannot hold it", lua_tonumber(L, -1),
-                   of_place(L, at, a->ndim) + 5, lm_dtypes[a->dtype].name);
+        luaL_error(L, "the function returned %f for element %s: %s cannot hold it", x, of_place(L, at, a->ndim) + 5,
+                   lm_dtypes[a->dtype].name);
     if (!a->block->data) luaL_error(L, "the array's memory was freed");
     lm_checkwrite(L, a);
     lm_setelement(L, -1, a->dtype, element_at(a, at));
