@@ -1,6 +1,10 @@
 #include "array.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 const lm_kind lm_array_kind = {"mpi.array", sizeof(lm_array)};
 static const lm_kind block_kind = {"mpi.block", sizeof(lm_block)};
@@ -19,10 +23,10 @@ lm_array *lm_checkarray(lua_State *L, int arg)
 /* Pushes a block: one userdata, the header first and the data aligned behind it. */
 static lm_block *block_new(lua_State *L, size_t bytes)
 {
-    if (bytes > (size_t)PTRDIFF_MAX - sizeof(lm_block) - ALIGNMENT) luaL_error(L, "not enough memory");
+    if (bytes > (size_t)PTRDIFF_MAX / 2) luaL_error(L, "not enough memory");
     lm_block *block = lua_newuserdatauv(L, sizeof(lm_block) + ALIGNMENT + bytes, 0);
     uintptr_t behind = (uintptr_t)(block + 1);
-    *block = (lm_block){&block_kind, (char *)((behind + ALIGNMENT - 1) & ~(uintptr_t)(ALIGNMENT - 1)), bytes, NULL};
+    *block = (lm_block){&block_kind, (char *)((behind + ALIGNMENT - 1) & ~(uintptr_t)(ALIGNMENT - 1)), bytes, NULL, false, false};
     return block;
 }
 
@@ -71,6 +75,65 @@ void lm_settle(lm_array *a)
     }
     a->size = size;
     if (size == 0) a->contiguous = true;
+}
+
+void lm_free(lua_State *L, lm_block *block)
+{
+    if (!block->data) return;
+    if (block->flights) luaL_error(L, "the array is in use by a request that is not complete");
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t from = ((uintptr_t)block->data + page - 1) & ~(page - 1);
+    uintptr_t to = ((uintptr_t)block->data + block->bytes) & ~(page - 1);
+    if (from < to) madvise((void *)from, to - from, MADV_DONTNEED);
+    block->data = NULL;
+    block->guarded = true;
+}
+
+static int array_free(lua_State *L)
+{
+    lm_free(L, ((lm_array *)lm_check(L, 1, &lm_array_kind))->block);
+    return 0;
+}
+
+/* --- shapes ---------------------------------------------------------------------------------------------- */
+
+int lm_checkshape(lua_State *L, int arg, int64_t *shape)
+{
+    int ndim = 1;
+    if (lua_type(L, arg) == LUA_TTABLE) {
+        lua_Unsigned n = lua_rawlen(L, arg);
+        if (n > LM_MAXDIM)
+            luaL_argerror(L, arg, lua_pushfstring(L, "%I dimensions, at most %d are possible", (lua_Integer)n, LM_MAXDIM));
+        ndim = (int)n;
+    } else if (!lua_isnumber(L, arg)) {
+        luaL_typeerror(L, arg, "shape: an integer or a list of integers");
+    }
+    for (int d = 0; d < ndim; d++) {
+        if (lua_type(L, arg) == LUA_TTABLE) lua_rawgeti(L, arg, d + 1);
+        else lua_pushvalue(L, arg);
+        int whole;
+        shape[d] = lua_tointegerx(L, -1, &whole);
+        if (!whole || shape[d] < 0) {
+            const char *got = luaL_tolstring(L, -1, NULL);
+            luaL_argerror(L, arg, lua_pushfstring(L, "dimension %d of the shape is %s, expected an integer from 0", d + 1, got));
+        }
+        lua_pop(L, 1);
+    }
+    return ndim;
+}
+
+const char *lm_pushshape(lua_State *L, int ndim, const int64_t *shape)
+{
+    luaL_Buffer b;
+    luaL_buffinit(L, &b);
+    luaL_addchar(&b, '(');
+    for (int d = 0; d < ndim; d++) {
+        char *room = luaL_prepbuffsize(&b, 32);
+        luaL_addsize(&b, (size_t)snprintf(room, 32, "%s%" PRId64, d ? ", " : "", shape[d]));
+    }
+    luaL_addchar(&b, ')');
+    luaL_pushresult(&b);
+    return lua_tostring(L, -1);
 }
 
 /* --- packing --------------------------------------------------------------------------------------------- */
@@ -123,8 +186,7 @@ void lm_unpack(lm_array *a, const void *from)
 
 /* --- memory in use by requests ---------------------------------------------------------------------------- */
 
-/* The interval of memory the array's elements lie in. */
-static void array_extent(const lm_array *a, const char **from, const char **to)
+void lm_extent(const lm_array *a, const char **from, const char **to)
 {
     int64_t low = 0, high = 0;
     for (int d = 0; d < a->ndim; d++) {
@@ -140,17 +202,26 @@ static void array_extent(const lm_array *a, const char **from, const char **to)
 bool lm_overlap(const lm_array *a, const lm_array *b)
 {
     const char *from, *to, *other_from, *other_to;
-    array_extent(a, &from, &to);
-    array_extent(b, &other_from, &other_to);
+    lm_extent(a, &from, &to);
+    lm_extent(b, &other_from, &other_to);
     return a->block == b->block && from < other_to && other_from < to;
+}
+
+bool lm_tangled(const lm_array *a, const lm_array *b)
+{
+    bool same = a->data == b->data && a->dtype == b->dtype && a->ndim == b->ndim &&
+                !memcmp(a->shape, b->shape, a->ndim * sizeof *a->shape) &&
+                !memcmp(a->stride, b->stride, a->ndim * sizeof *a->stride);
+    return !same && lm_overlap(a, b);
 }
 
 const char *lm_unusable(const lm_array *a, bool writing)
 {
     if (!a->block->data) return "the array's memory was freed";
+    if (writing && a->block->mapped) return "the array is a file's memory (mmap=true) and cannot be written";
     if (!a->block->flights) return NULL;
     const char *from, *to;
-    array_extent(a, &from, &to);
+    lm_extent(a, &from, &to);
     for (const lm_flight *f = a->block->flights; f; f = f->next)
         if (f->from < to && from < f->to && (f->receiving || writing))
             return f->receiving ? "the array is being received into by a request that is not complete"
@@ -160,7 +231,7 @@ const char *lm_unusable(const lm_array *a, bool writing)
 
 void lm_checkwrite(lua_State *L, const lm_array *a)
 {
-    if (!a->block->flights) return;
+    if (!a->block->guarded) return;
     const char *why = lm_unusable(a, true);
     if (why) luaL_error(L, "%s", why);
 }
@@ -169,10 +240,11 @@ void lm_claim(lua_State *L, const lm_array *a, lm_flight *flight, bool receiving
 {
     const char *why = lm_unusable(a, receiving);
     if (why) luaL_error(L, "%s", why);
-    array_extent(a, &flight->from, &flight->to);
+    lm_extent(a, &flight->from, &flight->to);
     flight->receiving = receiving;
     flight->next = a->block->flights;
     a->block->flights = flight;
+    a->block->guarded = true;
 }
 
 void lm_release(lm_block *block, lm_flight *flight)
@@ -180,18 +252,62 @@ void lm_release(lm_block *block, lm_flight *flight)
     lm_flight **f = &block->flights;
     while (*f && *f != flight) f = &(*f)->next;
     if (*f) *f = flight->next;
+    block->guarded = block->flights || block->mapped || !block->data;
 }
 
 /* --- open ------------------------------------------------------------------------------------------------- */
 
-static const luaL_Reg functions[] = {{NULL, NULL}};
-static const luaL_Reg methods[] = {{NULL, NULL}};
-static const luaL_Reg metamethods[] = {{NULL, NULL}};
+void lm_callmodule(lua_State *L, const char *module, const char *name, int n, int r)
+{
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+    if (lua_getfield(L, -1, module) != LUA_TTABLE) {
+        luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
+        lua_getfield(L, -1, module);
+        lua_pushstring(L, module);
+        lua_call(L, 1, 1);
+        lua_pushvalue(L, -1);
+        lua_setfield(L, -5, module);
+        lua_replace(L, -3);
+        lua_pop(L, 1);
+    }
+    lua_getfield(L, -1, name);
+    lua_replace(L, -3);
+    lua_pop(L, 1);
+    lua_insert(L, -n - 1);
+    lua_call(L, n, r);
+}
+
+static int array_tostring(lua_State *L)
+{
+    const lm_array *a = lm_check(L, 1, &lm_array_kind);
+    lua_settop(L, 1);
+    if (!a->block->data) {
+        lua_pushfstring(L, "mpi.array (freed): %s %s", lm_dtypes[a->dtype].name, lm_pushshape(L, a->ndim, a->shape));
+        return 1;
+    }
+    lm_callmodule(L, "mpi.arraytext", "text", 1, 1);
+    return 1;
+}
+
+static const luaL_Reg arraymethods[] = {{"free", array_free}, {NULL, NULL}};
+static const luaL_Reg metamethods[] = {{"__tostring", array_tostring}, {"__close", array_free}, {NULL, NULL}};
 
 int luaopen_array(lua_State *L)
 {
-    lm_newkind(L, &lm_array_kind, methods, metamethods);
+    lm_newkind(L, &lm_array_kind, arraymethods, metamethods);
+    luaL_getmetatable(L, lm_array_kind.name);
+    lua_insert(L, -2);
+    const luaL_Reg *const parts[] = {lm_indexmethods, lm_viewmethods, lm_createmethods, lm_comparemethods, lm_blasmethods};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) luaL_setfuncs(L, parts[i], 0);
+    lm_indexopen(L);
+    lm_reductionopen(L);
     lua_pop(L, 1);
-    luaL_newlib(L, functions);
+    luaL_setfuncs(L, lm_comparemetamethods, 0);
+    lua_pop(L, 1);
+    lm_npyopen(L);
+    lua_newtable(L);
+    luaL_setfuncs(L, lm_createfunctions, 0);
+    luaL_setfuncs(L, lm_randomfunctions, 0);
+    luaL_setfuncs(L, lm_npyfunctions, 0);
     return 1;
 }

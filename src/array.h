@@ -23,6 +23,8 @@ typedef struct lm_block {
     char *data; /* NULL when freed */
     size_t bytes;
     lm_flight *flights;
+    bool guarded; /* in flight, read-only or freed: writing without lm_checkwrite is out */
+    bool mapped;  /* a file's pages, read-only */
 } lm_block;
 
 typedef struct lm_array {
@@ -66,6 +68,44 @@ void lm_release(lm_block *block, lm_flight *flight);
 
 /* Whether the two may share an element. */
 bool lm_overlap(const lm_array *a, const lm_array *b);
+
+/* The shape at arg: an integer, or a list of at most 8 of them; {} is 0-d. Returns the number of dimensions. */
+int lm_checkshape(lua_State *L, int arg, int64_t *shape);
+
+/* Pushes "(3, 4)". */
+const char *lm_pushshape(lua_State *L, int ndim, const int64_t *shape);
+
+/* Pushes a 1-D, 2-D … array's element or row number i, counted from 0 and in range. */
+void lm_pushrow(lua_State *L, int index, int64_t i);
+
+/* Pushes an array of this dtype with the elements of the one at index, row-major. */
+lm_array *lm_newcopy(lua_State *L, int index, lm_dtype dtype);
+
+/* Pushes the array at index itself when it is contiguous and of this dtype, else such a copy. */
+const lm_array *lm_pushpacked(lua_State *L, int index, lm_dtype dtype);
+
+/* Fills `to` with the number, or by broadcasting the array, at arg; converts as a:as(dtype) does. Checks marks. */
+void lm_assign(lua_State *L, lm_array *to, int arg);
+
+/* The interval of memory the array's elements lie in. */
+void lm_extent(const lm_array *a, const char **from, const char **to);
+
+/* Whether the two share memory other than element by element in step: a loop over both would read what it wrote. */
+bool lm_tangled(const lm_array *a, const lm_array *b);
+
+/* Gives the block's memory back at once; its arrays then raise. Raises while a request uses it. */
+void lm_free(lua_State *L, lm_block *block);
+
+/* Calls the Lua function `name` of the embedded module with the n values on top of the stack: r results. */
+void lm_callmodule(lua_State *L, const char *module, const char *name, int n, int r);
+
+/* What each file adds to the module and to the arrays' methods; ends with NULL. */
+extern const luaL_Reg lm_createfunctions[], lm_randomfunctions[], lm_npyfunctions[];
+extern const luaL_Reg lm_indexmethods[], lm_viewmethods[], lm_createmethods[], lm_comparemethods[], lm_blasmethods[];
+extern const luaL_Reg lm_comparemetamethods[];
+void lm_indexopen(lua_State *L); /* __index and __newindex; the metatable and, above it, the methods are on the stack */
+void lm_reductionopen(lua_State *L); /* into the methods on top of the stack */
+void lm_npyopen(lua_State *L);
 
 int luaopen_array(lua_State *L);
 

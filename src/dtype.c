@@ -28,6 +28,17 @@ lm_dtype lm_checkdtype(lua_State *L, int arg, lm_dtype otherwise)
     return (lm_dtype)luaL_argerror(L, arg, lua_pushfstring(L, "unknown dtype '%s'; known are: %s", name, lua_tostring(L, -1)));
 }
 
+lm_dtype lm_promote(lm_dtype a, lm_dtype b)
+{
+    const lm_dtypeinfo *x = &lm_dtypes[a], *y = &lm_dtypes[b];
+    if (x->kind == y->kind) return x->size >= y->size ? a : b;
+    if (x->kind == 'f') return x->size == 8 || y->size <= 2 ? a : LM_FLOAT64;
+    if (y->kind == 'f') return lm_promote(b, a);
+    if (x->kind == 'u') return lm_promote(b, a);
+    if (x->size > y->size) return a;
+    return y->size == 1 ? LM_INT16 : y->size == 2 ? LM_INT32 : y->size == 4 ? LM_INT64 : LM_FLOAT64;
+}
+
 void lm_pushelement(lua_State *L, lm_dtype dtype, const void *p)
 {
     switch (dtype) {

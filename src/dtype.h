@@ -24,6 +24,9 @@ extern const lm_dtypeinfo lm_dtypes[LM_DTYPES];
 /* The dtype named at arg; none or nil gives `otherwise`. An unknown name raises and lists the known ones. */
 lm_dtype lm_checkdtype(lua_State *L, int arg, lm_dtype otherwise);
 
+/* The dtype of an operation between two: NumPy's promotion. */
+lm_dtype lm_promote(lm_dtype a, lm_dtype b);
+
 /* Pushes the element at p. uint64 above 2^63-1 is Lua's wrapped integer. */
 void lm_pushelement(lua_State *L, lm_dtype dtype, const void *p);
 
