@@ -43,8 +43,9 @@ bool lm_reserve(lua_State *L, lm_buffer *b, size_t n)
 
 char *lm_grow(lua_State *L, lm_buffer *b, size_t n)
 {
-    char *room = lm_trygrow(L, b, n);
-    if (!room) luaL_error(L, "not enough memory");
+    if (!lm_reserve(L, b, n)) luaL_error(L, "not enough memory");
+    char *room = b->data + b->size;
+    b->size += n;
     return room;
 }
 

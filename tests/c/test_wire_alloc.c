@@ -66,8 +66,6 @@ static int setup(lua_State *L)
     luaopen_buffer(L);
     lua_newtable(L);
     luaopen_wire(L);
-    luaopen_array(L);
-    lua_setfield(L, -2, "array");
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
     lua_pushvalue(L, -2);
     lua_setfield(L, -2, "mpi");

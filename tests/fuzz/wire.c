@@ -95,8 +95,6 @@ static int setup(lua_State *L)
     luaopen_buffer(L);
     lua_newtable(L);
     luaopen_wire(L);
-    luaopen_array(L);
-    lua_setfield(L, -2, "array");
     lua_getfield(L, -1, "register");
     lua_pushliteral(L, "class");
     lua_newtable(L);
