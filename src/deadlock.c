@@ -42,7 +42,10 @@ void lm_startboard(void)
     MPI_Comm_size(MPI_COMM_WORLD, &ranks);
     MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node);
     MPI_Comm_size(node, &size);
-    if (size == ranks && ranks > 1) {
+    if (ranks == 1) {
+        entries = calloc(1, sizeof *entries);
+        before = calloc(1, sizeof *before);
+    } else if (size == ranks) {
         entry *mine;
         MPI_Aint bytes;
         int unit;
@@ -59,8 +62,9 @@ void lm_startboard(void)
 
 void lm_endboard(void)
 {
-    entries = NULL;
     if (window != MPI_WIN_NULL) MPI_Win_free(&window);
+    else free(entries);
+    entries = NULL;
     free(before);
 }
 

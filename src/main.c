@@ -229,6 +229,9 @@ int main(int argc, char **argv)
     lua_setglobal(L, "comm");
     lua_getfield(L, -1, "array");
     lua_setglobal(L, "array");
+    lua_getglobal(L, "require");
+    lua_pushliteral(L, "mpi.program");
+    lua_call(L, 1, 0);
     lua_settop(L, 0);
     make_arg(L, argc, argv, options.script);
     if (options.version) {

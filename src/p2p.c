@@ -51,51 +51,63 @@ static envelope_head head_new(lm_comm *c, int kind, lm_dtype dtype, size_t bytes
     return (envelope_head){(uint8_t)kind, (uint8_t)dtype, c->sent[dest]++ & INT32_MAX, bytes};
 }
 
-/* Sends an envelope: `bytes` from its head on. */
-static void envelope_send(lua_State *L, lm_comm *c, const char *call, const void *head, size_t bytes, int dest, int tag, bool sync)
+/* A send under way: its envelope, and the payload behind it. */
+typedef struct outgoing {
+    const char *call;
+    int dest, tag;
+    enum { STANDARD, SYNCHRONOUS, CONCURRENT } mode; /* concurrent: a receive comes before the completion */
+    MPI_Request envelope, payload;
+} outgoing;
+
+static outgoing outgoing_new(const char *call, int dest, int tag, int mode)
 {
-    lm_wait(L, call, "dest", dest, tag);
-    lm_mpi(L, (sync ? MPI_Ssend : MPI_Send)(head, (int)bytes, MPI_BYTE, dest, tag, c->comm), call);
+    return (outgoing){call, dest, tag, mode, MPI_REQUEST_NULL, MPI_REQUEST_NULL};
+}
+
+/* Sends an envelope: `bytes` from its head on. */
+static void envelope_send(lua_State *L, lm_comm *c, outgoing *o, const void *head, size_t bytes)
+{
+    lm_wait(L, o->call, "dest", o->dest, o->tag);
+    int code = o->mode == CONCURRENT ? MPI_Isend(head, (int)bytes, MPI_BYTE, o->dest, o->tag, c->comm, &o->envelope)
+               : o->mode == SYNCHRONOUS ? MPI_Ssend(head, (int)bytes, MPI_BYTE, o->dest, o->tag, c->comm)
+                                        : MPI_Send(head, (int)bytes, MPI_BYTE, o->dest, o->tag, c->comm);
+    lm_mpi(L, code, o->call);
 }
 
 /* Begins to send a body that did not fit into its envelope. */
-static MPI_Request payload_start(lua_State *L, lm_comm *c, const char *call, const void *body, const envelope_head *head, int dest)
+static void payload_start(lua_State *L, lm_comm *c, outgoing *o, const void *body, const envelope_head *head)
 {
-    MPI_Request request;
     lm_span span = lm_spanof(MPI_BYTE, (int64_t)head->bytes);
-    int code = MPI_Isend(body, span.count, span.type, dest, (int)head->sequence, c->payload, &request);
+    int code = MPI_Isend(body, span.count, span.type, o->dest, (int)head->sequence, c->payload, &o->payload);
     lm_endspan(&span);
-    lm_mpi(L, code, call);
-    return request;
+    lm_mpi(L, code, o->call);
 }
 
-/* Sends the value at arg 2. What is left to complete comes back as a request, and the buffer it needs stays on the
-   stack. */
-static MPI_Request value_start(lua_State *L, lm_comm *c, const char *call, int dest, int tag, bool sync)
+/* Begins to send the value at arg 2, out of the state's shared buffer. */
+static void value_start(lua_State *L, lm_comm *c, outgoing *o)
 {
     lm_buffer *b = lm_scratch(L);
     lm_grow(L, b, sizeof(envelope_head));
     lm_encode(L, 2, b);
-    if (dest == MPI_PROC_NULL) return MPI_REQUEST_NULL;
+    if (o->dest == MPI_PROC_NULL) return;
     size_t bytes = b->size - sizeof(envelope_head);
-    envelope_head head = head_new(c, VALUE, 0, bytes, dest);
+    envelope_head head = head_new(c, VALUE, 0, bytes, o->dest);
     memcpy(b->data, &head, sizeof head);
-    bool fits = bytes <= ROOM;
-    envelope_send(L, c, call, b->data, fits ? b->size : sizeof head, dest, tag, sync);
-    return fits ? MPI_REQUEST_NULL : payload_start(L, c, call, b->data + sizeof head, &head, dest);
+    envelope_send(L, c, o, b->data, bytes <= ROOM ? b->size : sizeof head);
+    if (bytes > ROOM) payload_start(L, c, o, b->data + sizeof head, &head);
 }
 
-/* The same for an array; a packed copy of a strided one stays on the stack. */
-static MPI_Request array_start(lua_State *L, lm_comm *c, const char *call, const lm_array *a, int dest, int tag, bool sync)
+/* Begins to send an array. The envelope is the caller's, alive until the completion; a packed copy of a strided array
+   stays on the stack. */
+static void array_start(lua_State *L, lm_comm *c, outgoing *o, const lm_array *a, envelope *e)
 {
-    if (dest == MPI_PROC_NULL) return MPI_REQUEST_NULL;
+    if (o->dest == MPI_PROC_NULL) return;
     size_t bytes = lm_bytes(a);
     if (bytes <= ROOM) {
-        envelope e;
-        e.head = head_new(c, ARRAY, a->dtype, bytes, dest);
-        lm_pack(a, e.body);
-        envelope_send(L, c, call, &e, sizeof e.head + bytes, dest, tag, sync);
-        return MPI_REQUEST_NULL;
+        e->head = head_new(c, ARRAY, a->dtype, bytes, o->dest);
+        lm_pack(a, e->body);
+        envelope_send(L, c, o, e, sizeof e->head + bytes);
+        return;
     }
     const char *body = a->data;
     if (!a->contiguous) {
@@ -103,16 +115,16 @@ static MPI_Request array_start(lua_State *L, lm_comm *c, const char *call, const
         lm_pack(a, packed);
         body = packed;
     }
-    envelope_head head = head_new(c, ARRAY, a->dtype, bytes, dest);
-    envelope_send(L, c, call, &head, sizeof head, dest, tag, sync);
-    return payload_start(L, c, call, body, &head, dest);
+    e->head = head_new(c, ARRAY, a->dtype, bytes, o->dest);
+    envelope_send(L, c, o, e, sizeof e->head);
+    payload_start(L, c, o, body, &e->head);
 }
 
-static void complete(lua_State *L, MPI_Request request, const char *call, int dest, int tag)
+static void complete(lua_State *L, outgoing *o)
 {
-    if (request == MPI_REQUEST_NULL) return;
-    lm_wait(L, call, "dest", dest, tag);
-    lm_mpi(L, MPI_Wait(&request, MPI_STATUS_IGNORE), call);
+    if (!o || (o->envelope == MPI_REQUEST_NULL && o->payload == MPI_REQUEST_NULL)) return;
+    lm_wait(L, o->call, "dest", o->dest, o->tag);
+    lm_mpi(L, MPI_Waitall(2, (MPI_Request[]){o->envelope, o->payload}, MPI_STATUSES_IGNORE), o->call);
 }
 
 /* --- envelopes opened by a probe -------------------------------------------------------------------------- */
@@ -250,19 +262,19 @@ static bool acceptable(const envelope_head *head, const lm_array *a)
 
 /* Refuses a message: it is consumed, `pending` completed, and the reason raised. */
 static void refuse(lua_State *L, lm_comm *c, const char *call, const envelope_head *head, arrival from, const lm_array *a,
-                   MPI_Request pending)
+                   outgoing *pending)
 {
     payload_drain(L, c, call, head, from);
-    complete(L, pending, call, from.source, from.tag);
+    complete(L, pending);
     luaL_error(L, "%s", refusal(L, call, head, from, a));
 }
 
-/* Receives a value and pushes it and its status. The pending send of the same call is completed before decoding,
-   which may raise. */
-static int value_receive(lua_State *L, lm_comm *c, const char *call, int source, int tag, MPI_Request pending, int dest, int sendtag)
+/* Receives a value and pushes it and its status. The pending send of the same call (or NULL) is completed before
+   decoding, which may raise. */
+static int value_receive(lua_State *L, lm_comm *c, const char *call, int source, int tag, outgoing *pending)
 {
     if (source == MPI_PROC_NULL) {
-        complete(L, pending, call, dest, sendtag);
+        complete(L, pending);
         lua_pushnil(L);
         lm_pushstatus(L, MPI_PROC_NULL, MPI_ANY_TAG, 0);
         return 2;
@@ -276,25 +288,24 @@ static int value_receive(lua_State *L, lm_comm *c, const char *call, int source,
         lua_toclose(L, -1);
         if (!lm_reserve(L, b, e.head.bytes)) {
             payload_drain(L, c, call, &e.head, from);
-            complete(L, pending, call, dest, sendtag);
+            complete(L, pending);
             luaL_error(L, "not enough memory");
         }
         char *room = lm_grow(L, b, e.head.bytes);
         payload_receive(L, c, call, &e.head, from, room);
         body = room;
     }
-    complete(L, pending, call, dest, sendtag);
+    complete(L, pending);
     lm_decode(L, body, e.head.bytes);
     lm_pushstatus(L, from.source, from.tag, (int64_t)e.head.bytes);
     return 2;
 }
 
 /* Receives into the array and pushes the status. */
-static int array_receive(lua_State *L, lm_comm *c, const char *call, lm_array *a, int source, int tag, MPI_Request pending, int dest,
-                         int sendtag)
+static int array_receive(lua_State *L, lm_comm *c, const char *call, lm_array *a, int source, int tag, outgoing *pending)
 {
     if (source == MPI_PROC_NULL) {
-        complete(L, pending, call, dest, sendtag);
+        complete(L, pending);
         lm_pushstatus(L, MPI_PROC_NULL, MPI_ANY_TAG, 0);
         return 1;
     }
@@ -307,30 +318,32 @@ static int array_receive(lua_State *L, lm_comm *c, const char *call, lm_array *a
     if (e.head.bytes <= ROOM) memcpy(room, e.body, e.head.bytes);
     else payload_receive(L, c, call, &e.head, from, room);
     if (!a->contiguous) lm_unpack(a, room);
-    complete(L, pending, call, dest, sendtag);
+    complete(L, pending);
     lm_pushstatus(L, from.source, from.tag, head_count(&e.head));
     return 1;
 }
 
 /* --- methods: values -------------------------------------------------------------------------------------- */
 
-static int send(lua_State *L, const char *call, bool sync)
+static int send(lua_State *L, const char *call, int mode)
 {
     lm_comm *c = lm_checkcomm(L, 1);
     luaL_checkany(L, 2);
-    int dest = lm_checkrank(L, 3, c, "dest", MPI_UNDEFINED), tag = lm_checktag(L, 4, 0);
-    complete(L, value_start(L, c, call, dest, tag, sync), call, dest, tag);
+    int dest = lm_checkrank(L, 3, c, "dest", MPI_UNDEFINED);
+    outgoing o = outgoing_new(call, dest, lm_checktag(L, 4, 0), mode);
+    value_start(L, c, &o);
+    complete(L, &o);
     return 0;
 }
 
-static int p2p_send(lua_State *L) { return send(L, "send", false); }
-static int p2p_ssend(lua_State *L) { return send(L, "ssend", true); }
+static int p2p_send(lua_State *L) { return send(L, "send", STANDARD); }
+static int p2p_ssend(lua_State *L) { return send(L, "ssend", SYNCHRONOUS); }
 
 static int p2p_recv(lua_State *L)
 {
     lm_comm *c = lm_checkcomm(L, 1);
     int source = lm_checkrank(L, 2, c, "source", MPI_ANY_SOURCE), tag = lm_checktag(L, 3, MPI_ANY_TAG);
-    return value_receive(L, c, "recv", source, tag, MPI_REQUEST_NULL, 0, 0);
+    return value_receive(L, c, "recv", source, tag, NULL);
 }
 
 static int p2p_sendrecv(lua_State *L)
@@ -338,24 +351,28 @@ static int p2p_sendrecv(lua_State *L)
     lm_comm *c = lm_checkcomm(L, 1);
     luaL_checkany(L, 2);
     int dest = lm_checkrank(L, 3, c, "dest", MPI_UNDEFINED), source = lm_checkrank(L, 4, c, "source", MPI_ANY_SOURCE);
-    int sendtag = lm_checktag(L, 5, 0), recvtag = lm_checktag(L, 6, MPI_ANY_TAG);
-    MPI_Request pending = value_start(L, c, "sendrecv", dest, sendtag, false);
-    return value_receive(L, c, "sendrecv", source, recvtag, pending, dest, sendtag);
+    outgoing o = outgoing_new("sendrecv", dest, lm_checktag(L, 5, 0), CONCURRENT);
+    int recvtag = lm_checktag(L, 6, MPI_ANY_TAG);
+    value_start(L, c, &o);
+    return value_receive(L, c, "sendrecv", source, recvtag, &o);
 }
 
 /* --- methods: arrays -------------------------------------------------------------------------------------- */
 
-static int Send(lua_State *L, const char *call, bool sync)
+static int Send(lua_State *L, const char *call, int mode)
 {
     lm_comm *c = lm_checkcomm(L, 1);
     const lm_array *a = lm_checkarray(L, 2);
-    int dest = lm_checkrank(L, 3, c, "dest", MPI_UNDEFINED), tag = lm_checktag(L, 4, 0);
-    complete(L, array_start(L, c, call, a, dest, tag, sync), call, dest, tag);
+    int dest = lm_checkrank(L, 3, c, "dest", MPI_UNDEFINED);
+    outgoing o = outgoing_new(call, dest, lm_checktag(L, 4, 0), mode);
+    envelope e;
+    array_start(L, c, &o, a, &e);
+    complete(L, &o);
     return 0;
 }
 
-static int p2p_Send(lua_State *L) { return Send(L, "Send", false); }
-static int p2p_Ssend(lua_State *L) { return Send(L, "Ssend", true); }
+static int p2p_Send(lua_State *L) { return Send(L, "Send", STANDARD); }
+static int p2p_Ssend(lua_State *L) { return Send(L, "Ssend", SYNCHRONOUS); }
 
 static int p2p_Recv(lua_State *L)
 {
@@ -363,7 +380,7 @@ static int p2p_Recv(lua_State *L)
     lm_array *a = lm_checkarray(L, 2);
     int source = lm_checkrank(L, 3, c, "source", MPI_ANY_SOURCE), tag = lm_checktag(L, 4, MPI_ANY_TAG);
     lm_checkwrite(L, a);
-    return array_receive(L, c, "Recv", a, source, tag, MPI_REQUEST_NULL, 0, 0);
+    return array_receive(L, c, "Recv", a, source, tag, NULL);
 }
 
 static int p2p_Sendrecv(lua_State *L)
@@ -373,11 +390,13 @@ static int p2p_Sendrecv(lua_State *L)
     int dest = lm_checkrank(L, 3, c, "dest", MPI_UNDEFINED);
     lm_array *b = lm_checkarray(L, 4);
     int source = lm_checkrank(L, 5, c, "source", MPI_ANY_SOURCE);
-    int sendtag = lm_checktag(L, 6, 0), recvtag = lm_checktag(L, 7, MPI_ANY_TAG);
+    outgoing o = outgoing_new("Sendrecv", dest, lm_checktag(L, 6, 0), CONCURRENT);
+    int recvtag = lm_checktag(L, 7, MPI_ANY_TAG);
     lm_checkwrite(L, b);
     if (lm_overlap(a, b)) luaL_argerror(L, 4, "the two arrays share memory; Sendrecv_replace sends and receives in place");
-    MPI_Request pending = array_start(L, c, "Sendrecv", a, dest, sendtag, false);
-    return array_receive(L, c, "Sendrecv", b, source, recvtag, pending, dest, sendtag);
+    envelope e;
+    array_start(L, c, &o, a, &e);
+    return array_receive(L, c, "Sendrecv", b, source, recvtag, &o);
 }
 
 /* --- methods: probes -------------------------------------------------------------------------------------- */

@@ -295,7 +295,7 @@ local function means(name, item)
     table.insert(items_of[name], item)
 end
 
-for path in output_of("ls tests/test_*.lua tests/*/*.lua 2>/dev/null"):gmatch("[^\n]+") do
+for path in output_of("ls tests/test_*.lua tests/fail/*.lua tests/program/*.lua 2>/dev/null"):gmatch("[^\n]+") do
     local suite, group = path:match("^tests/test_([^/]+)%.lua$"), path:match("^tests/([^/]+)/")
     if suite then
         table.insert(suites, suite)

@@ -1,0 +1,20 @@
+-- What several suites share: dofile "tests/support.lua".
+local support = {}
+
+support.dtypes = {"float64", "float32", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"}
+
+-- Calls f on a communicator of every kind: world, self, a duplicate, a half of the ranks.
+function support.everywhere(f)
+    local dup <close> = comm:dup()
+    local half <close> = comm:split(comm:rank() % 2)
+    for _, c in ipairs {comm, mpi.COMM_SELF, dup, half} do f(c) end
+end
+
+-- The message f(...) raises, without the place.
+function support.message(f, ...)
+    local fine, message = pcall(f, ...)
+    assert(not fine, "no error was raised")
+    return (tostring(message):gsub("^[^ ]+:%d+: ", ""))
+end
+
+return support
