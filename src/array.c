@@ -193,12 +193,29 @@ void lm_extent(const lm_array *a, const char **from, const char **to)
     *to = a->size ? a->data + (high + 1) * size : *from;
 }
 
+static int64_t divisor(int64_t a, int64_t b)
+{
+    while (b) {
+        int64_t rest = a % b;
+        a = b;
+        b = rest;
+    }
+    return a < 0 ? -a : a;
+}
+
 bool lm_overlap(const lm_array *a, const lm_array *b)
 {
     const char *from, *to, *other_from, *other_to;
     lm_extent(a, &from, &to);
     lm_extent(b, &other_from, &other_to);
-    return a->block == b->block && from < other_to && other_from < to;
+    if (a->block != b->block || from >= other_to || other_from >= to) return false;
+    /* columns next to each other: every step is a multiple of what the distance is not */
+    int64_t step = 0;
+    for (int d = 0; d < a->ndim; d++)
+        if (a->shape[d] > 1) step = divisor(step, a->stride[d]);
+    for (int d = 0; d < b->ndim; d++)
+        if (b->shape[d] > 1) step = divisor(step, b->stride[d]);
+    return step == 0 || (b->data - a->data) / lm_dtypes[a->dtype].size % step == 0;
 }
 
 bool lm_tangled(const lm_array *a, const lm_array *b)

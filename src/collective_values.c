@@ -246,7 +246,10 @@ static void gather(call *k, int root, const parcel *p, const lm_buffer *b)
     if (here) all = lua_newuserdatauv(L, sizeof(block) * (size_t)c->size, 0);
     lm_wait(L, k->name, "root", root, -1);
     lm_mpi(L, MPI_Gather(&mine, BLOCK, MPI_BYTE, all, BLOCK, MPI_BYTE, root, c->comm), k->name);
-    if (here) push_list(k, all, p, b, NULL);
+    if (here) {
+        push_list(k, all, p, b, NULL);
+        lua_remove(L, -2);
+    }
     if (here) return;
     if (p->size > BODY) {
         MPI_Request request = long_isend(k, b->data + p->at, &mine.head, root);

@@ -19,7 +19,7 @@
 typedef struct entry {
     _Atomic uint32_t waits; /* counts this rank's waits that took long enough to be written here; 0: none yet */
     _Atomic uint32_t looks;
-    bool leaving, asked;
+    int leaving;
     char text[110];
 } entry;
 
@@ -68,13 +68,12 @@ void lm_endboard(void)
     free(before);
 }
 
-void lm_board(const char *text, bool leaving, bool asked)
+void lm_board(const char *text, int leaving)
 {
     if (!entries) return;
     entry *e = &entries[my_rank];
     snprintf(e->text, sizeof e->text, "%s", text);
     e->leaving = leaving;
-    e->asked = asked;
     atomic_fetch_add(&e->waits, 1);
 }
 
@@ -94,16 +93,13 @@ static bool board_quiet(double now)
     return quiet;
 }
 
-static _Noreturn void board_report(void)
+/* Tells the deadlock and ends the job: with 0 when a rank asked for that by os.exit(0). */
+static _Noreturn void board_report(bool asked)
 {
     size_t room = (size_t)ranks * 160 + 80, used;
     char *text = malloc(room);
-    bool asked = false;
     used = (size_t)snprintf(text, room, "luampi: deadlock: no rank can go on\n");
-    for (int r = 0; r < ranks; r++) {
-        used += (size_t)snprintf(text + used, room - used, "  rank %d %s\n", r, entries[r].text);
-        asked = asked || entries[r].asked;
-    }
+    for (int r = 0; r < ranks; r++) used += (size_t)snprintf(text + used, room - used, "  rank %d %s\n", r, entries[r].text);
     lm_fail();
     if (write(STDERR_FILENO, text, used) < 0) perror("luampi");
     lm_abort(asked ? 0 : 1);
@@ -115,7 +111,12 @@ void lm_look(double now)
     atomic_fetch_add_explicit(&entries[my_rank].looks, 1, memory_order_relaxed);
     if (now < next_read) return;
     next_read = now + INTERVAL;
-    bool all_left = true;
-    for (int r = 0; r < ranks; r++) all_left = all_left && entries[r].leaving;
-    if (board_quiet(now) && !all_left) board_report();
+    if (!board_quiet(now)) return;
+    bool running = false, asked = false, failing = false;
+    for (int r = 0; r < ranks; r++) {
+        running = running || entries[r].leaving == LM_RUNNING;
+        asked = asked || entries[r].leaving == 0;
+        failing = failing || entries[r].leaving > 0; /* that rank will end the job itself */
+    }
+    if (running && !failing) board_report(asked);
 }

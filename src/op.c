@@ -68,7 +68,11 @@ bool lm_toscalar(lua_State *L, int index, lm_opid op, lm_scalar *s)
         if (fine) s->kind = BOOLEAN;
         break;
     case LUA_TNUMBER:
-        if (lua_isinteger(L, index) || op_bitwise(op)) {
+        if (op_logical(op)) {
+            fine = true;
+            s->value.i = lua_tonumber(L, index) != 0;
+            s->kind = INTEGER;
+        } else if (lua_isinteger(L, index) || op_bitwise(op)) {
             s->value.i = lua_tointegerx(L, index, &fine);
             if (fine) s->kind = INTEGER;
         } else {
@@ -102,7 +106,6 @@ void lm_pushscalar(lua_State *L, const lm_scalar *s)
 
 static bool scalar_float(const lm_scalar *s) { return s->kind == FLOAT || s->kind == FLOAT_AT; }
 static double scalar_number(const lm_scalar *s) { return scalar_float(s) ? s->value.x : (double)s->value.i; }
-static bool scalar_truth(const lm_scalar *s) { return scalar_float(s) ? s->value.x != 0 : s->value.i != 0; }
 
 /* i < x without the rounding of i. */
 static bool integer_less(int64_t i, double x)
@@ -160,7 +163,7 @@ static void scalar_combine(const lm_scalar *a, lm_scalar *b)
     case LM_BOR: b->value.i = (int64_t)(i | j); break;
     case LM_BXOR: b->value.i = (int64_t)(i ^ j); break;
     default: {
-        bool x = scalar_truth(a), y = scalar_truth(b);
+        bool x = i != 0, y = j != 0;
         b->value.i = b->op == LM_LAND ? x && y : b->op == LM_LOR ? x || y : x != y;
         b->kind = a->kind == BOOLEAN && b->kind == BOOLEAN ? BOOLEAN : INTEGER;
     }

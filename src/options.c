@@ -97,8 +97,8 @@ static _Noreturn void launch(const char *ranks, const char *hostfile, char **res
     if (hostfile) {
         command[k++] = "--hostfile";
         command[k++] = hostfile;
-    } else if (n > sysconf(_SC_NPROCESSORS_ONLN)) {
-        command[k++] = "--oversubscribe";
+    } else {
+        command[k++] = "--oversubscribe"; /* changes nothing while there are cores enough */
     }
     for (size_t i = 0; i < sizeof forwarded / sizeof *forwarded; i++) {
         if (!getenv(forwarded[i])) continue;

@@ -1,7 +1,5 @@
 #include "progress.h"
 
-#include "deadlock.h"
-
 #include <dlfcn.h>
 #include <lauxlib.h>
 #include <mpi.h>
@@ -66,10 +64,9 @@ static void progress_report(double waited)
 static void progress_board(void)
 {
     char place[256], text[300];
-    bool leaving = !lm_waits.L;
-    if (leaving) snprintf(text, sizeof text, "has finished");
+    if (lm_waits.leaving != LM_RUNNING) snprintf(text, sizeof text, "has finished");
     else snprintf(text, sizeof text, "waits in %s", progress_place(place, sizeof place));
-    lm_board(text, leaving, leaving && lm_waits.asked);
+    lm_board(text, lm_waits.leaving);
 }
 
 /* A look in vain, after many. */

@@ -4,8 +4,9 @@
 #ifndef LM_PROGRESS_H
 #define LM_PROGRESS_H
 
+#include "deadlock.h"
+
 #include <lua.h>
-#include <stdbool.h>
 
 /* What this rank is about to wait in; read only when the waiting takes long. */
 typedef struct lm_waiting {
@@ -13,7 +14,7 @@ typedef struct lm_waiting {
     const char *call;
     const char *peer; /* "source", "dest", "root", or NULL */
     int rank, tag;    /* of the peer; tag < 0: none to speak of */
-    bool asked;       /* leaving by os.exit(0), not by the end of the script */
+    int leaving;      /* as the board takes it */
 } lm_waiting;
 
 extern lm_waiting lm_waits;
@@ -22,7 +23,7 @@ extern unsigned lm_idle; /* looks in vain since lm_wait */
 /* Called before every MPI call that may block. */
 static inline void lm_wait(lua_State *L, const char *call, const char *peer, int rank, int tag)
 {
-    lm_waits = (lm_waiting){L, call, peer, rank, tag, false};
+    lm_waits = (lm_waiting){L, call, peer, rank, tag, LM_RUNNING};
     lm_idle = 0;
 }
 

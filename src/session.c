@@ -1,6 +1,5 @@
 #include "session.h"
 
-#include "deadlock.h"
 #include "object.h"
 #include "progress.h"
 
@@ -48,7 +47,7 @@ static void session_end(int status, void *unused)
     fflush(NULL);
     MPI_Request request;
     lm_wait(NULL, "the end of its program: other ranks are still running", NULL, 0, -1);
-    lm_waits.asked = !lm_ended;
+    lm_waits.leaving = lm_ended ? LM_ENDED : lm_clamp(status);
     MPI_Ibarrier(leaving, &request);
     if (status == 0) {
         MPI_Wait(&request, MPI_STATUS_IGNORE);

@@ -145,7 +145,7 @@ end
 local function header(path, strict)
     local found = {}
     for line in io.lines(path) do
-        if line:sub(1, 2) ~= "--" then break end
+        if not line:find "^%-%-" and not line:find "^#!" then break end
         local key, value = line:match("^%-%- (%l+): (.*)$")
         if keys[key] then
             found[key] = found[key] or {}

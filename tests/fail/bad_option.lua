@@ -1,0 +1,3 @@
+-- run: $mpirun -n 4 $luampi --wach 3 $file
+-- exit: 2
+-- once: luampi: unrecognized option '--wach'

@@ -1,0 +1,3 @@
+-- ranks: 1 2
+-- exit: 1
+os.exit(false)

@@ -1,0 +1,3 @@
+-- run: $mpirun -n 4 $luampi no-such-script.lua
+-- exit: 2
+-- once: luampi: cannot read no-such-script.lua: No such file or directory

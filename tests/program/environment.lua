@@ -1,0 +1,8 @@
+-- run: LUA_INIT='started = "by LUA_INIT"' $luampi -e 'print(started)'; LUA_INIT='started = 1' $luampi -E -e 'print(started)'
+-- run: LUA_PATH='tests/?.lua' $luampi -l support -e 'print(support.dtypes[10])'
+-- run: $luampi -W -e 'warn "heard"'
+-- exit: 0
+-- stdout: by LUA_INIT
+-- stdout: nil
+-- stdout: uint64
+-- stderr: Lua warning: heard

@@ -1,0 +1,6 @@
+-- run: $luampi -e 'x = 1' -e 'y = x + 1' -l string -l s=string - a b <<'END'
+-- run: assert(y == 2 and s == string and arg[0] == "-" and arg[1] == "a" and select("#", ...) == 2)
+-- run: print("script from standard input", arg[-1], ...)
+-- run: END
+-- exit: 0
+-- stdout: script from standard input	s=string	a	b

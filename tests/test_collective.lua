@@ -1,0 +1,396 @@
+local lu = require "mpi.luaunit"
+local support = dofile "tests/support.lua"
+local message, everywhere, dtypes = support.message, support.everywhere, support.dtypes
+local rank, size = comm:rank(), comm:size()
+
+-- The numbers a rank sends: n of them, different for every rank and place.
+local function block(c, n, dtype, r)
+    local a = array.zeros(n, dtype)
+    for i = 1, n do a[i] = ((r or c:rank()) * 7 + i) % 100 end
+    return a
+end
+
+-- The blocks of all ranks, one behind the other.
+local function blocks(c, n, dtype)
+    local a = array.zeros(n * c:size(), dtype)
+    for r = 0, c:size() - 1 do
+        for i = 1, n do a[r * n + i] = (r * 7 + i) % 100 end
+    end
+    return a
+end
+
+-- A receiving array with a sentinel behind it, and a check that it is untouched.
+local function guarded(n, dtype)
+    local memory = array.full(n + 1, 99, dtype)
+    return memory:slice(1, n), function () lu.assertEquals(memory[n + 1], 99) end
+end
+
+local sizes = {0, 1, 3, 700}
+
+TestData = {}
+
+local function with_all(f)
+    everywhere(function (c)
+        for _, dtype in ipairs(dtypes) do
+            for _, n in ipairs(sizes) do f(c, n, dtype) end
+        end
+    end)
+end
+
+function TestData:test_Bcast_from_every_root()
+    with_all(function (c, n, dtype)
+        for root = 0, c:size() - 1 do
+            local a, untouched = guarded(n, dtype)
+            if c:rank() == root then a:copyfrom(block(c, n, dtype)) end
+            lu.assertIs(c:Bcast(a, root), a)
+            lu.assertTrue(a == block(c, n, dtype, root))
+            untouched()
+        end
+    end)
+end
+
+function TestData:test_Scatter_from_every_root()
+    with_all(function (c, n, dtype)
+        for root = 0, c:size() - 1 do
+            local a, untouched = guarded(n, dtype)
+            lu.assertIs(c:Scatter(c:rank() == root and blocks(c, n, dtype) or nil, a, root), a)
+            lu.assertTrue(a == block(c, n, dtype))
+            untouched()
+        end
+    end)
+end
+
+function TestData:test_Gather_to_every_root()
+    with_all(function (c, n, dtype)
+        for root = 0, c:size() - 1 do
+            local a, untouched = guarded(n * c:size(), dtype)
+            local got = c:Gather(block(c, n, dtype), c:rank() == root and a or nil, root)
+            if c:rank() == root then
+                lu.assertTrue(a == blocks(c, n, dtype))
+            else
+                lu.assertNil(got)
+            end
+            untouched()
+        end
+    end)
+end
+
+function TestData:test_Allgather_and_Alltoall()
+    with_all(function (c, n, dtype)
+        local a, untouched = guarded(n * c:size(), dtype)
+        c:Allgather(block(c, n, dtype), a)
+        lu.assertTrue(a == blocks(c, n, dtype))
+        untouched()
+        local b, untouched_too = guarded(n * c:size(), dtype)
+        local send = array.zeros(n * c:size(), dtype)
+        for r = 0, c:size() - 1 do
+            for i = 1, n do send[r * n + i] = (c:rank() * 7 + r * 3 + i) % 100 end
+        end
+        c:Alltoall(send, b)
+        for r = 0, c:size() - 1 do
+            for i = 1, n do lu.assertEquals(b[r * n + i], (r * 7 + c:rank() * 3 + i) % 100) end
+        end
+        untouched_too()
+    end)
+end
+
+function TestData:test_receiving_arrays_left_out_are_made()
+    everywhere(function (c)
+        local n = c:size()
+        local m = array.full({2, 3}, c:rank(), "int16")
+        local all = c:Allgather(m)
+        lu.assertEquals({all:shape()}, {2 * n, 3})
+        lu.assertEquals({all:dtype(), all:get(2 * n, 3)}, {"int16", n - 1})
+        local at_root = c:Gather(m, nil, n - 1)
+        if c:rank() == n - 1 then lu.assertTrue(at_root == all) else lu.assertNil(at_root) end
+        lu.assertEquals({c:Allreduce(m):shape()}, {2, 3})
+        lu.assertEquals({c:Alltoall(array.zeros {n, 2}):shape()}, {n, 2})
+        local reduced = c:Reduce(m)
+        if c:rank() == 0 then lu.assertEquals({reduced:shape()}, {2, 3}) else lu.assertNil(reduced) end
+        lu.assertEquals({c:Allgather(array.full({}, c:rank())):shape()}, {n})
+    end)
+end
+
+function TestData:test_strided_views_travel()
+    everywhere(function (c)
+        local n, r = c:size(), c:rank()
+        local m = array.full({4, 3}, r)
+        local to = array.full({4 * n, 2}, -1)
+        c:Allgather(m:col(2), to:col(2))
+        for i = 1, 4 * n do lu.assertEquals({to:get(i, 1), to:get(i, 2)}, {-1, (i - 1) // 4}) end
+        local b = array.full({3, 2}, r)
+        c:Bcast(b:col(1), n - 1)
+        lu.assertEquals(b:totable(), {{n - 1, r}, {n - 1, r}, {n - 1, r}})
+        local s = array.full({3, 2}, 1)
+        c:Allreduce(s:col(1), s:col(2))
+        lu.assertEquals(s:totable(), {{1, n}, {1, n}, {1, n}})
+    end)
+end
+
+function TestData:test_IN_PLACE_where_MPI_has_it()
+    everywhere(function (c)
+        local n, r = c:size(), c:rank()
+        local a = array.full(2 * n, -1)
+        a:slice(2 * r + 1, 2 * r + 2):fill(r)
+        c:Allgather(mpi.IN_PLACE, a)
+        for i = 1, 2 * n do lu.assertEquals(a[i], (i - 1) // 2) end
+        lu.assertEquals(c:Allreduce(mpi.IN_PLACE, array.full(3, r + 1)):totable(), array.full(3, n * (n + 1) // 2):totable())
+        for root = 0, n - 1 do
+            local g = array.full(n, -1)
+            if r == root then g[r + 1] = r end
+            c:Gather(r == root and mpi.IN_PLACE or array.full(1, r), r == root and g or nil, root)
+            if r == root then lu.assertTrue(g == array.range(0, n - 1):as "float64") end
+            local s = array.range(0, n - 1)
+            c:Scatter(r == root and s or nil, r == root and mpi.IN_PLACE or s:slice(1, 1), root)
+            lu.assertEquals(s[1], r == root and 0 or r)
+            local d = array.full(2, 1)
+            c:Reduce(r == root and mpi.IN_PLACE or d, r == root and d or nil, mpi.SUM, root)
+            lu.assertEquals(d[2], r == root and n or 1)
+        end
+        lu.assertEquals(c:Scan(mpi.IN_PLACE, array.ones(2))[2], r + 1)
+    end)
+end
+
+TestVarying = {}
+
+-- Rank r has r + 1 rows, or none when it is odd.
+local function rows_of(r) return r % 2 == 1 and 0 or r + 1 end
+
+local function counts_of(c)
+    local counts, total = {}, 0
+    for r = 0, c:size() - 1 do
+        counts[r + 1] = rows_of(r)
+        total = total + rows_of(r)
+    end
+    return counts, total
+end
+
+function TestVarying:test_Allgatherv_joins_blocks_of_different_size()
+    everywhere(function (c)
+        local counts, total = counts_of(c)
+        local mine = array.full({rows_of(c:rank()), 3}, c:rank(), "int32")
+        for _, all in ipairs {c:Allgatherv(mine), c:Allgatherv(mine, nil, counts), c:Allgatherv(mine, array.zeros({total, 3}, "int32"), counts)} do
+            lu.assertEquals({all:shape()}, {total, 3})
+            local i = 0
+            for r = 0, c:size() - 1 do
+                for _ = 1, rows_of(r) do
+                    i = i + 1
+                    lu.assertEquals(all[i]:totable(), {r, r, r})
+                end
+            end
+        end
+    end)
+end
+
+function TestVarying:test_Gatherv_and_Scatterv_are_each_others_reverse()
+    everywhere(function (c)
+        local counts, total = counts_of(c)
+        for root = 0, c:size() - 1 do
+            local mine = array.full(rows_of(c:rank()), c:rank())
+            local here = c:rank() == root
+            local all = c:Gatherv(mine, nil, here and counts or nil, root)
+            if here then lu.assertEquals(all:size(), total) else lu.assertNil(all) end
+            local back, untouched = guarded(rows_of(c:rank()), "float64")
+            c:Scatterv(all, here and counts or nil, back, root)
+            lu.assertTrue(back == mine)
+            untouched()
+            c:Scatterv(all, nil, back, root)
+            lu.assertTrue(back == mine)
+        end
+    end)
+end
+
+function TestVarying:test_wrong_counts_raise_on_every_rank()
+    if size == 1 then lu.skip "one rank" end
+    local counts = counts_of(comm)
+    counts[1] = 5
+    local mine = array.zeros(rows_of(rank))
+    lu.assertStrContains(message(comm.Allgatherv, comm, mine, nil, counts), "(counts[1] is 5, but the array on rank 0 has 1 rows)")
+    lu.assertStrContains(message(comm.Gatherv, comm, mine, nil, counts), "(counts[1] is 5, but the array on rank 0 has 1 rows)")
+    lu.assertStrContains(message(comm.Gatherv, comm, mine, nil, rank == 0 and {1} or nil), ("counts: list of %d integers expected, one for each rank, got 1"):format(size))
+    counts[1] = -1
+    lu.assertStrContains(message(comm.Allgatherv, comm, mine, nil, counts), "counts[1] is not a count of rows")
+    lu.assertStrContains(message(comm.Allgatherv, comm, mine, array.zeros(100)), "recv has 100 rows, the counts make")
+    lu.assertEquals(comm:allreduce(1), size)
+end
+
+function TestVarying:test_rows_of_another_length_raise()
+    if size == 1 then lu.skip "one rank" end
+    local mine = array.zeros {2, rank == 0 and 3 or 4}
+    lu.assertStrContains(message(comm.Allgatherv, comm, mine), "the ranks do not make the same call: [0] comm:Allgatherv(float64[3])")
+end
+
+TestReductions = {}
+
+local expected = {
+    SUM = function (a, b) return a + b end,
+    PROD = function (a, b) return a * b end,
+    MAX = math.max,
+    MIN = math.min,
+    LAND = function (a, b) return a ~= 0 and b ~= 0 and 1 or 0 end,
+    LOR = function (a, b) return (a ~= 0 or b ~= 0) and 1 or 0 end,
+    LXOR = function (a, b) return (a ~= 0) ~= (b ~= 0) and 1 or 0 end,
+    BAND = function (a, b) return a & b end,
+    BOR = function (a, b) return a | b end,
+    BXOR = function (a, b) return a ~ b end,
+}
+
+local operators = {"SUM", "PROD", "MAX", "MIN", "LAND", "LOR", "LXOR", "BAND", "BOR", "BXOR"}
+
+-- Small numbers, some zero: rank r's element i.
+local function element(r, i) return (r + i) % 3 end
+
+local function numbers(c, n, dtype)
+    local a = array.zeros(n, dtype)
+    for i = 1, n do a[i] = element(c:rank(), i) end
+    return a
+end
+
+local function combined(f, last, n)
+    local result = {}
+    for i = 1, n do
+        local v = element(0, i)
+        for r = 1, last do v = f(v, element(r, i)) end
+        result[i] = v
+    end
+    return result
+end
+
+function TestReductions:test_every_operator_and_dtype()
+    everywhere(function (c)
+        local last = c:size() - 1
+        for _, name in ipairs(operators) do
+            local f = expected[name]
+            for _, dtype in ipairs(dtypes) do
+                local bits = name:sub(1, 1) == "B"
+                if not (bits and dtype:find "float") then
+                    for _, n in ipairs {0, 1, 5} do
+                        local a, untouched = guarded(n, dtype)
+                        c:Allreduce(numbers(c, n, dtype), a, mpi[name])
+                        lu.assertEquals(a:totable(), array.of(combined(f, last, n), dtype):totable())
+                        untouched()
+                        for root = 0, last do
+                            local got = c:Reduce(numbers(c, n, dtype), nil, mpi[name], root)
+                            if c:rank() == root then lu.assertTrue(got == a) end
+                        end
+                        lu.assertEquals(c:Scan(numbers(c, n, dtype), nil, mpi[name]):totable(), array.of(combined(f, c:rank(), n), dtype):totable())
+                    end
+                end
+            end
+        end
+    end)
+end
+
+function TestReductions:test_MAXLOC_and_MINLOC_on_pairs()
+    everywhere(function (c)
+        for _, dtype in ipairs(dtypes) do
+            local pairs_of = array.of({{c:rank() % 2, c:rank()}, {1, c:rank()}}, dtype)
+            local most = c:Allreduce(pairs_of, nil, mpi.MAXLOC)
+            local least = c:Allreduce(pairs_of, nil, mpi.MINLOC)
+            lu.assertEquals(most:totable(), c:size() == 1 and {{0, 0}, {1, 0}} or {{1, 1}, {1, 0}})
+            lu.assertEquals(least:totable(), {{0, 0}, {1, 0}})
+        end
+    end)
+end
+
+function TestReductions:test_Exscan_leaves_rank_0_alone()
+    everywhere(function (c)
+        local a = array.full(3, -5)
+        c:Exscan(array.ones(3), a)
+        lu.assertEquals(a:totable(), array.full(3, c:rank() == 0 and -5 or c:rank()):totable())
+        local made = c:Exscan(array.ones(3))
+        if c:rank() == 0 then lu.assertNil(made) else lu.assertEquals(made[3], c:rank()) end
+    end)
+end
+
+function TestReductions:test_a_Lua_function_combines_pairs_of_numbers_in_rank_order()
+    everywhere(function (c)
+        local digits = 0
+        for r = 0, c:size() - 1 do digits = digits * 10 + r end
+        local function append(a, b) return a * 10 + b end
+        local a = c:Allreduce(array.full(4, c:rank(), "int64"), nil, c:size() <= 2 and append or function (x, y) return math.max(x, y) end)
+        lu.assertEquals(a[4], c:size() <= 2 and digits or c:size() - 1)
+        lu.assertEquals(c:Allreduce(array.full({2, 2}, 1.5), nil, function (x, y) return x + y end):get(2, 2), 1.5 * c:size())
+    end)
+end
+
+function TestReductions:test_an_operator_on_whole_blocks()
+    -- 2×2 matrices multiply associatively, not commutatively
+    local multiply = mpi.op(function (a, b) b:copyfrom(a:dot(b)) end)
+    everywhere(function (c)
+        local product = array.of {{1, 0}, {0, 1}}
+        for r = 0, c:size() - 1 do product = product:dot(array.of {{1, r}, {r, 2}}) end
+        local mine = array.of {{1, c:rank()}, {c:rank(), 2}}
+        lu.assertTrue(c:Allreduce(mine, nil, multiply) == product)
+    end)
+end
+
+function TestReductions:test_a_raising_operator_raises_on_every_rank_and_leaves_the_communicator_usable()
+    if size == 1 then lu.skip "one rank" end
+    lu.assertStrContains(message(comm.Allreduce, comm, array.ones(3), nil, function () error "never" end), "never")
+    lu.assertStrContains(message(comm.Allreduce, comm, array.ones(3), nil, function () return "x" end), "the operator returned a string, expected a number")
+    lu.assertStrContains(message(comm.Allreduce, comm, array.ones(3), nil, mpi.op(function () comm:barrier() end)), "an operator cannot communicate")
+    lu.assertEquals(comm:Allreduce(array.ones(3))[1], size)
+end
+
+TestMistakes = {}
+
+function TestMistakes:test_each_names_its_call_and_argument()
+    local a = array.zeros(3)
+    for _, case in ipairs {
+        {"Bcast", {5}, "bad argument #1 to 'Bcast' (array: array expected, got number)"},
+        {"Bcast", {a, size}, ("bad argument #2 to 'Bcast' (root is %d, but the ranks of this communicator are 0 to %d)"):format(size, size - 1)},
+        {"Allreduce", {{1}}, "bad argument #1 to 'Allreduce' (send: array expected, got table)"},
+        {"Allreduce", {a, a}, "bad argument #2 to 'Allreduce' (send and recv share memory; pass mpi.IN_PLACE instead of one)"},
+        {"Allreduce", {a, array.zeros(4)}, "bad argument #2 to 'Allreduce' (recv has 4 elements, expected 3)"},
+        {"Allreduce", {a, array.zeros(3, "int8")}, "bad argument #2 to 'Allreduce' (recv is int8, send is float64)"},
+        {"Allreduce", {a, nil, "max"}, "bad argument #3 to 'Allreduce' (operator expected (mpi.SUM or a function), got string)"},
+        {"Allreduce", {a, nil, mpi.BAND}, "bad argument #3 to 'Allreduce' (BAND combines integers only)"},
+        {"Allreduce", {a, nil, mpi.MAXLOC}, "bad argument #3 to 'Allreduce' (MAXLOC combines pairs: an array of shape (n, 2))"},
+        {"Allreduce", {mpi.IN_PLACE}, "bad argument #2 to 'Allreduce' (recv: array expected, got nil)"},
+        {"Allgather", {a, array.zeros(3 * size + 1)}, ("bad argument #2 to 'Allgather' (recv has %d elements, expected %d)"):format(3 * size + 1, 3 * size)},
+        {"Scatter", {array.zeros(3 * size), nil}, "bad argument #2 to 'Scatter' (recv: array expected, got nil)"},
+    } do
+        local text = message(comm[case[1]], comm, table.unpack(case[2], 1, 4))
+        lu.assertStrContains(text, case[3])
+    end
+    if size > 1 then
+        lu.assertStrContains(message(comm.Alltoall, comm, array.zeros(size + 1)),
+            ("bad argument #1 to 'Alltoall' (send has %d elements, which %d ranks do not divide)"):format(size + 1, size))
+    end
+    lu.assertEquals(comm:allreduce(1), size)
+end
+
+function TestMistakes:test_ranks_that_disagree_learn_it_before_data_moves()
+    if size == 1 then lu.skip "one rank" end
+    local function differ(a, b, f)
+        local target = array.full(8, 3)
+        local text = message(function () f(rank == 0 and a or b, target) end)
+        lu.assertStrContains(text, "the ranks do not make the same call: [0] comm:")
+        lu.assertStrContains(text, "tests/test_collective.lua:")
+        lu.assertTrue(target == array.full(8, 3))
+        lu.assertEquals(comm:allreduce(1), size)
+    end
+    differ(4, 5, function (n, target) comm:Bcast(target:slice(1, n)) end)
+    differ(0, 1, function (root, target) comm:Bcast(target, root) end)
+    differ(mpi.SUM, mpi.PROD, function (op, target) comm:Allreduce(array.ones(8), target, op) end)
+    differ("int32", "int64", function (dtype) comm:Allreduce(array.ones(8, dtype)) end)
+    differ(true, false, function (yes, target) if yes then comm:Bcast(target) else comm:Allreduce(array.ones(8), target) end end)
+    differ(1000, 90000, function (n) comm:Bcast(array.ones(n)) end)
+end
+
+function TestMistakes:test_large_blocks_are_always_compared()
+    if size == 1 then lu.skip "one rank" end
+    local c <close> = comm:dup()
+    for _ = 1, 1100 do c:barrier() end
+    local a = array.full(20001, 5, "uint8")
+    local text = message(c.Bcast, c, a:slice(1, rank == 0 and 20000 or 10000))
+    lu.assertStrContains(text, "[0] comm:Bcast(uint8[20000], root=0)")
+    lu.assertEquals(a[20001], 5)
+end
+
+function TestMistakes:test_barrier_passes()
+    everywhere(function (c) for _ = 1, 10 do c:barrier() end end)
+end
+
+os.exit(lu.run())
