@@ -119,17 +119,19 @@ local function run(command, limit, variables)
     return job
 end
 
--- The last `count` lines
-local function tail(text, count)
+-- What is worth reading of a failed job's output: the last lines, without the tests that went well
+local function essence(text)
     local lines = {}
-    for line in text:gmatch("[^\n]+") do lines[#lines + 1] = line end
-    return table.concat(lines, "\n", math.max(1, #lines - count + 1))
+    for line in text:gmatch("[^\n]+") do
+        if not line:find("^    %S+ %.%.%. Ok$") then lines[#lines + 1] = line end
+    end
+    return table.concat(lines, "\n", math.max(1, #lines - 79))
 end
 
 local function report(title, job)
     print(("--- %s"):format(title))
     for _, text in ipairs {job.out, job.err} do
-        if text ~= "" then print(tail(text, options.verbose and math.maxinteger // 2 or 80)) end
+        if text ~= "" then print(options.verbose and text or essence(text)) end
     end
     print("---")
     io.stdout:flush()
