@@ -96,7 +96,7 @@ local environment = {
     module = bin .. "/mpi.so",
 }
 if options.asan then
-    environment.ASAN_OPTIONS = "abort_on_error=0:allocator_may_return_null=1"
+    environment.ASAN_OPTIONS = "abort_on_error=0:allocator_may_return_null=1:quarantine_size_mb=32"
     environment.UBSAN_OPTIONS = "print_stacktrace=1"
     environment.LSAN_OPTIONS = "fast_unwind_on_malloc=0:print_suppressions=0:suppressions=" .. root .. "/tests/lsan.supp"
 end
