@@ -138,8 +138,10 @@ static void copy_elements(char *to, int64_t tostride, const char *from, int64_t 
         memcpy(to, from, (size_t)n * size);
         return;
     }
+    /* packed memory need not be aligned: memcpy of a known size is a move */
 #define COPY(type) \
-    for (int64_t i = 0; i < n; i++) ((type *)to)[i * tostride] = ((const type *)from)[i * fromstride]
+    for (int64_t i = 0; i < n; i++) \
+        memcpy(to + i * tostride * (int64_t)sizeof(type), from + i * fromstride * (int64_t)sizeof(type), sizeof(type))
     switch (size) {
     case 1: COPY(uint8_t); break;
     case 2: COPY(uint16_t); break;

@@ -3,6 +3,7 @@
 -- tests/test_<name>.lua     a suite on mpi.luaunit, run on 1, 2, 3 and 4 ranks
 -- tests/<group>/<name>.lua  a case: a whole job of which exit code and output are looked at; group fail: jobs that go
 --                           wrong, program: the program and the scripts around it
+-- tests/c/test_<name>.c     a program without Lua scripts or ranks, built with luampi: c/<name>, a case that is to end with 0
 --
 -- A file says what it needs in its first comment lines:
 --   -- ranks: 2 5           on how many ranks to run it, each in turn
@@ -23,7 +24,7 @@ usage: scripts/test [--asan] [--ranks "1 2 3 4"] [-v] [name…] [-- LuaUnit's op
   --asan     on a build with AddressSanitizer and UBSan
   --ranks    only on these numbers of ranks
   -v         show the output of every job
-  name       a suite (array for tests/test_array.lua), a group of cases (fail, program) or one (fail/NAME)]]
+  name       a suite (array for tests/test_array.lua), a group of cases (fail, program, c) or one (fail/NAME)]]
 
 local keys = {ranks = true, within = true, asan = true, run = true, exit = true, stdout = true, stderr = true,
               matches = true, once = true, never = true}
@@ -95,7 +96,7 @@ local environment = {
     module = bin .. "/mpi.so",
 }
 if options.asan then
-    environment.ASAN_OPTIONS = "abort_on_error=0:allocator_may_return_null=1"
+    environment.ASAN_OPTIONS = "abort_on_error=0:allocator_may_return_null=1:quarantine_size_mb=32"
     environment.UBSAN_OPTIONS = "print_stacktrace=1"
     environment.LSAN_OPTIONS = "fast_unwind_on_malloc=0:print_suppressions=0:suppressions=" .. root .. "/tests/lsan.supp"
 end
@@ -119,17 +120,19 @@ local function run(command, limit, variables)
     return job
 end
 
--- The last `count` lines
-local function tail(text, count)
+-- What is worth reading of a failed job's output: the last lines, without the tests that went well
+local function essence(text)
     local lines = {}
-    for line in text:gmatch("[^\n]+") do lines[#lines + 1] = line end
-    return table.concat(lines, "\n", math.max(1, #lines - count + 1))
+    for line in text:gmatch("[^\n]+") do
+        if not line:find("^    %S+ %.%.%. Ok$") then lines[#lines + 1] = line end
+    end
+    return table.concat(lines, "\n", math.max(1, #lines - 79))
 end
 
 local function report(title, job)
     print(("--- %s"):format(title))
     for _, text in ipairs {job.out, job.err} do
-        if text ~= "" then print(tail(text, options.verbose and math.maxinteger // 2 or 80)) end
+        if text ~= "" then print(options.verbose and text or essence(text)) end
     end
     print("---")
     io.stdout:flush()
@@ -275,7 +278,8 @@ end
 local function run_cases(group, names)
     local began, passed, failed = seconds(), 0, 0
     for _, name in ipairs(names) do
-        local asked = header("tests/" .. name .. ".lua", true)
+        local program = name:match("^c/(.+)$")
+        local asked = program and {exit = {"0"}, run = {bin .. "/tests/test_" .. program}} or header("tests/" .. name .. ".lua", true)
         if not asked.exit then error(("tests/%s.lua: no line '-- exit: CODE'"):format(name), 0) end
         if not (options.asan and asked.asan) then
             for _, n in ipairs(asked.run and {0} or ranks_of(asked, {4})) do
@@ -295,13 +299,13 @@ local function means(name, item)
     table.insert(items_of[name], item)
 end
 
-for path in output_of("ls tests/test_*.lua tests/fail/*.lua tests/program/*.lua 2>/dev/null"):gmatch("[^\n]+") do
+for path in output_of("ls tests/test_*.lua tests/fail/*.lua tests/program/*.lua tests/c/test_*.c 2>/dev/null"):gmatch("[^\n]+") do
     local suite, group = path:match("^tests/test_([^/]+)%.lua$"), path:match("^tests/([^/]+)/")
     if suite then
         table.insert(suites, suite)
         means(suite, suite)
     else
-        local case = path:match("^tests/(.+)%.lua$")
+        local case = path:match("^tests/(.+)%.lua$") or "c/" .. path:match("test_(.+)%.c$")
         if not items_of[group] then table.insert(groups, group) end
         means(group, case)
         means(case, case)
@@ -310,7 +314,7 @@ end
 
 local chosen = {}
 for _, name in ipairs(options.names) do
-    name = name:gsub("^tests/", ""):gsub("%.lua$", ""):gsub("^test_", "")
+    name = name:gsub("^tests/", ""):gsub("%.%a+$", ""):gsub("test_", "", 1)
     for _, item in ipairs(items_of[name] or bad_usage("no test " .. name)) do chosen[item] = true end
 end
 local function is_chosen(item) return #options.names == 0 or chosen[item] end

@@ -50,30 +50,35 @@ local function merge(outcomes)
     return {status = status, msg = table.concat(messages, "\n"), trace = table.concat(traces, "\n")}
 end
 
---- Seconds that a rank whose test failed waits for the others, before it takes them to be waiting for it.
-lu.patience = 20
-
 -- A list by rank of what each rank gives. A job of one rank needs no communication to be tested.
 local function everyones(comm, value)
     return comm:size() == 1 and {n = 1, value} or comm:allgather(value)
 end
 
--- Collective. A rank that failed may have left others in a receive for ever: then it says what it knows and ends the
--- job, as nothing else can.
+--- Seconds that a rank whose test failed waits for the others, before it takes them to be waiting for it.
+lu.patience = 10
+
+-- Collective: returns when every rank is here. A rank that failed may have left others in a receive for ever: then it
+-- says what it knows and ends the job, as nothing else can.
 local function meet(comm, own, name)
-    local meeting = comm.ibarrier and comm:ibarrier()
-    if not meeting then return end
-    if own.status ~= NodeStatus.FAIL and own.status ~= NodeStatus.ERROR then return meeting:wait() end
+    local rank, size = comm:rank(), comm:size()
+    local failed = own.status == NodeStatus.FAIL or own.status == NodeStatus.ERROR
     local limit = mpi.wtime() + lu.patience
-    while not meeting:test() do
-        if mpi.wtime() > limit then
-            io.stdout:flush()
-            io.stderr:write(("rank %d: %s failed, while other ranks are still in it:\n%s\n%s\n"):format(
-                comm:rank(), name, own.msg, own.trace or ""))
-            io.stderr:flush()
-            mpi.abort(1)
+    for other = 0, size - 1 do
+        if other ~= rank then comm:send(true, other) end
+    end
+    for other = 0, size - 1 do
+        while failed and other ~= rank and not comm:iprobe(other) do
+            if mpi.wtime() > limit then
+                io.stdout:flush()
+                io.stderr:write(("rank %d: %s failed, and rank %d is still in it:\n%s\n%s\n"):format(
+                    rank, name, other, own.msg, own.trace or ""))
+                io.stderr:flush()
+                mpi.abort(1)
+            end
+            mpi.sleep(0.001)
         end
-        mpi.sleep(0.001)
+        if other ~= rank then comm:recv(other) end
     end
 end
 
