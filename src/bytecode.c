@@ -85,7 +85,7 @@ static ptrdiff_t read_string(dump *D)
 
 enum {
     OP_LOADK = 3, OP_LOADKX = 4, OP_LFALSESKIP = 6, OP_LOADNIL = 8, OP_NEWTABLE = 19, OP_SELF = 20, OP_MMBIN = 46, OP_MMBINI = 47,
-    OP_MMBINK = 48, OP_CONCAT = 53, OP_TBC = 55, OP_JMP = 56, OP_CALL = 68, OP_TAILCALL = 69, OP_RETURN = 70, OP_RETURN0 = 71,
+    OP_MMBINK = 48, OP_CONCAT = 53, OP_CLOSE = 54, OP_TBC = 55, OP_JMP = 56, OP_CALL = 68, OP_TAILCALL = 69, OP_RETURN = 70, OP_RETURN0 = 71,
     OP_RETURN1 = 72, OP_FORLOOP = 73, OP_FORPREP = 74, OP_TFORPREP = 75, OP_TFORCALL = 76, OP_TFORLOOP = 77,
     OP_SETLIST = 78, OP_CLOSURE = 79, OP_VARARG = 80, OP_VARARGPREP = 81, OP_EXTRAARG = 82, OPCODES = 83
 };
@@ -340,19 +340,34 @@ static int last_written(uint32_t i)
     }
 }
 
-/* Second pass: what depends on all jumps, two registers that the machine takes for something without looking.
+/* The target of a jump back, else INT_MAX. */
+static int jumps_back_to(uint32_t i, int pc)
+{
+    int op = opcode(i), target = INT_MAX;
+    if (op == OP_JMP) target = pc + 1 + arg_ax(i) - 16777215;
+    if (op == OP_FORLOOP || op == OP_TFORLOOP) target = pc + 1 - arg_bx(i);
+    return target <= pc ? target : INT_MAX;
+}
+
+/* Second pass: what depends on the order of instructions and on all jumps, registers that the machine takes for
+   something without looking.
 
    SETLIST takes its register for a table: between the NEWTABLE that made it and the SETLIST nothing may write the
    register, and no jump from elsewhere may lead there. The registers that hold new tables are kept as a stack, for the
    compiler uses registers that way; any instruction that writes a register takes it and those above off.
 
    FORLOOP takes three registers for the numbers that FORPREP left: nothing between them may write those, and no jump
-   from elsewhere may lead there. */
+   from elsewhere may lead there.
+
+   TBC puts a register on a list of those to be closed, which must rise: none may be put there again, or a lower one,
+   before a CLOSE, neither further down nor by a jump back, and no tail call leave while one is there. (TFORPREP does so
+   too, but Lua 5.4.4 itself leaves out the CLOSE after some loops with a break.) */
 static bool check_flow(dump *D, const code *f)
 {
     struct { int reg, pc; } made[256];
     struct { int reg, from, to; } loops[256];
-    int tables = 0, depth = 0;
+    struct { int reg, pc; } closing[256];
+    int tables = 0, depth = 0, open = 0;
     for (int pc = 0; pc < f->n; pc++) {
         uint32_t i = instruction(f, pc), forward = D->jumps[pc].forward, back = D->jumps[pc].back;
         int op = opcode(i), a = arg_a(i);
@@ -368,6 +383,15 @@ static bool check_flow(dump *D, const code *f)
         if (op == OP_FORLOOP) {
             if (depth == 0 || loops[depth - 1].to != pc) return fail(D, "a loop is not one");
             depth--;
+        }
+        if (op == OP_CLOSE)
+            while (open > 0 && closing[open - 1].reg >= a) open--;
+        if (open > 0 && (op == OP_TAILCALL || jumps_back_to(i, pc) <= closing[open - 1].pc))
+            return fail(D, "a variable is not closed");
+        if (op == OP_TBC) {
+            if (open > 0 && closing[open - 1].reg >= a) return fail(D, "a variable is not closed");
+            closing[open].reg = a;
+            closing[open++].pc = pc;
         }
         if (op == OP_SETLIST) {
             while (tables > 0 && made[tables - 1].reg > a) tables--;
