@@ -11,13 +11,16 @@
 typedef struct dump {
     const unsigned char *p, *end;
     const char *wrong;
-    char *types;       /* scratch: of the constants of the function being read */
-    uint32_t *targets; /* scratch: for each instruction 0, or 1 + the first instruction that jumps to it from before,
-                          or BACKWARD */
+    char *types;         /* scratch: of the constants of the function being read */
+    struct jumps *jumps; /* scratch: for each of its instructions */
     int depth;
 } dump;
 
-#define BACKWARD UINT32_MAX
+/* The jumps to an instruction: 0, or 1 + the first that jumps forward, 1 + the last that jumps back. */
+typedef struct jumps {
+    uint32_t forward, back;
+} jumps;
+
 #define DEEPEST 200 /* Lua's parser nests functions no deeper */
 
 static bool fail(dump *D, const char *wrong)
@@ -81,13 +84,11 @@ static ptrdiff_t read_string(dump *D)
 /* --- instructions ------------------------------------------------------------------------------------------------- */
 
 enum {
-    OP_LOADKX = 4, OP_LFALSESKIP = 6, OP_LOADNIL = 8, OP_NEWTABLE = 19, OP_SELF = 20, OP_MMBIN = 46, OP_MMBINI = 47,
-    OP_MMBINK = 48, OP_CONCAT = 53, OP_JMP = 56, OP_CALL = 68, OP_TAILCALL = 69, OP_RETURN = 70, OP_RETURN0 = 71,
+    OP_LOADK = 3, OP_LOADKX = 4, OP_LFALSESKIP = 6, OP_LOADNIL = 8, OP_NEWTABLE = 19, OP_SELF = 20, OP_MMBIN = 46, OP_MMBINI = 47,
+    OP_MMBINK = 48, OP_CONCAT = 53, OP_CLOSE = 54, OP_TBC = 55, OP_JMP = 56, OP_CALL = 68, OP_TAILCALL = 69, OP_RETURN = 70, OP_RETURN0 = 71,
     OP_RETURN1 = 72, OP_FORLOOP = 73, OP_FORPREP = 74, OP_TFORPREP = 75, OP_TFORCALL = 76, OP_TFORLOOP = 77,
     OP_SETLIST = 78, OP_CLOSURE = 79, OP_VARARG = 80, OP_VARARGPREP = 81, OP_EXTRAARG = 82, OPCODES = 83
 };
-
-#define LOADK 3
 
 /* What an instruction's operands are, and what must follow it. A, B, C:
      .  nothing to check     =  register that is written     r  register       u  upvalue
@@ -117,6 +118,7 @@ typedef struct code {
     const unsigned char *code;
     int n, constants, functions, upvalues, parameters, registers;
     bool vararg;
+    bool closes; /* all its returns close upvalues and variables */
 } code;
 
 static uint32_t instruction(const code *f, int pc)
@@ -186,9 +188,9 @@ static int registers_used(uint32_t i)
 static bool jumps_to(dump *D, const code *f, int pc, int64_t target)
 {
     if (target < (f->vararg ? 1 : 0) || target >= f->n) return fail(D, "a jump leaves the function");
-    uint32_t *t = &D->targets[target];
-    if (target <= pc) *t = BACKWARD;
-    else if (*t == 0) *t = (uint32_t)pc + 1;
+    jumps *j = &D->jumps[target];
+    if (target <= pc) j->back = (uint32_t)pc + 1;
+    else if (j->forward == 0) j->forward = (uint32_t)pc + 1;
     return true;
 }
 
@@ -234,20 +236,31 @@ static bool check_special(dump *D, const code *f, int pc, uint32_t i)
     uint32_t next = pc + 1 < f->n ? instruction(f, pc + 1) : i;
     int64_t after = (int64_t)pc + 1;
     switch (opcode(i)) {
-    case LOADK:
+    case OP_LOADK:
         return arg_bx(i) < f->constants || fail(D, "an instruction's constant is missing");
     case OP_LOADKX:
         return arg_ax(next) < f->constants || fail(D, "an instruction's constant is missing");
     case OP_CLOSURE:
         return arg_bx(i) < f->functions || fail(D, "an instruction's function is missing");
     case OP_NEWTABLE: { /* room for no more than the code can put there */
-        int64_t items = c + (arg_k(i) ? (int64_t)arg_ax(next) * 256 : 0);
-        bool ok = items <= (int64_t)f->n * 64 && (b == 0 || (b < 32 && INT64_C(1) << (b - 1) <= (int64_t)f->n * 2));
+        int64_t items = c + (int64_t)arg_ax(next) * 256;
+        bool ok = arg_k(i) == (arg_ax(next) != 0) && items <= (int64_t)f->n * 64 && (b == 0 || (b < 32 && INT64_C(1) << (b - 1) <= (int64_t)f->n * 2));
         return ok || fail(D, "a table is too large");
     }
     case OP_SETLIST:
         if (arg_k(i) && opcode(next) != OP_EXTRAARG) return fail(D, "an instruction lacks its second half");
         return !arg_k(i) || arg_ax(next) < INT_MAX / 512 || fail(D, "a table is too large");
+    case OP_SELF: { /* takes its key for a string: a register must have been loaded with one just before */
+        if (arg_k(i)) return true;
+        uint32_t load = pc > 0 ? instruction(f, pc - 1) : i;
+        int constant = arg_bx(load);
+        if (opcode(load) == OP_EXTRAARG && pc > 1) {
+            constant = arg_ax(load);
+            load = instruction(f, pc - 2);
+        }
+        bool ok = (opcode(load) == OP_LOADK || opcode(load) == OP_LOADKX) && arg_a(load) == c && constant_is(D, f, constant, 'y');
+        return ok || fail(D, "a method's name is not a string");
+    }
     case OP_CONCAT:
         return b >= 2 || fail(D, "an instruction's operand is out of range");
     case OP_LFALSESKIP:
@@ -256,8 +269,11 @@ static bool check_special(dump *D, const code *f, int pc, uint32_t i)
         return jumps_to(D, f, pc, after + arg_ax(i) - 16777215);
     case OP_FORLOOP: case OP_TFORLOOP:
         return jumps_to(D, f, pc, after - arg_bx(i));
-    case OP_FORPREP:
-        return jumps_to(D, f, pc, after + arg_bx(i) + 1);
+    case OP_FORPREP: {
+        if (!jumps_to(D, f, pc, after + arg_bx(i) + 1)) return false;
+        uint32_t loop = instruction(f, (int)after + arg_bx(i));
+        return (opcode(loop) == OP_FORLOOP && arg_a(loop) == a && arg_bx(loop) == arg_bx(i) + 1) || fail(D, "a loop is not one");
+    }
     case OP_TFORPREP: {
         int64_t target = after + arg_bx(i);
         if (!jumps_to(D, f, pc, target)) return false;
@@ -280,9 +296,11 @@ static bool check_special(dump *D, const code *f, int pc, uint32_t i)
 }
 
 /* First pass: every instruction by itself and with its neighbours; gathers the jumps. */
-static bool check_instructions(dump *D, const code *f)
+static bool check_instructions(dump *D, code *f)
 {
-    memset(D->targets, 0, (size_t)f->n * sizeof *D->targets);
+    bool must_close = false;
+    f->closes = true;
+    memset(D->jumps, 0, (size_t)f->n * sizeof *D->jumps);
     int last = f->n ? opcode(instruction(f, f->n - 1)) : OP_JMP;
     if (last < OP_RETURN || last > OP_RETURN1) return fail(D, "the code does not end with a return");
     if (f->vararg && opcode(instruction(f, 0)) != OP_VARARGPREP) return fail(D, "the function is not variadic");
@@ -298,40 +316,102 @@ static bool check_instructions(dump *D, const code *f)
         bool has_register = rule[0] != 'u' && op != OP_JMP && op != OP_EXTRAARG && op != OP_VARARGPREP;
         if (has_register && arg_a(i) + registers_used(i) > f->registers)
             return fail(D, "an instruction's operand is out of range");
+        if (op == OP_TBC || op == OP_TFORPREP) must_close = true;
+        if (op == OP_RETURN0 || op == OP_RETURN1 || ((op == OP_RETURN || op == OP_TAILCALL) && !arg_k(i))) f->closes = false;
         if (takes_open(i) && (pc == 0 || !leaves_open(instruction(f, pc - 1))))
             return fail(D, "an instruction uses values that are not there");
         if (leaves_open(i) && !takes_open(instruction(f, pc + 1)))
             return fail(D, "an instruction leaves values that nothing uses");
     }
-    return true;
+    return !must_close || f->closes || fail(D, "a variable is not closed");
 }
 
-/* Second pass: what depends on all jumps. SETLIST takes its register for a table: between the NEWTABLE that made it
-   and the SETLIST nothing may write the register, and no jump from elsewhere may lead there. The registers that hold
-   new tables are kept as a stack, for the compiler uses registers that way; any instruction that writes a register
-   takes it and those above off. */
+/* The last register from A on that the instruction writes. */
+static int last_written(uint32_t i)
+{
+    int a = arg_a(i);
+    switch (opcode(i)) {
+    case OP_LOADNIL: return a + arg_b(i);
+    case OP_SELF: return a + 1;
+    case OP_FORLOOP: case OP_FORPREP: return a + 3;
+    case OP_CONCAT: case OP_CALL: case OP_TAILCALL: case OP_TFORPREP: case OP_TFORCALL: case OP_TFORLOOP: case OP_VARARG:
+        return 255;
+    default: return a;
+    }
+}
+
+/* The target of a jump back, else INT_MAX. */
+static int jumps_back_to(uint32_t i, int pc)
+{
+    int op = opcode(i), target = INT_MAX;
+    if (op == OP_JMP) target = pc + 1 + arg_ax(i) - 16777215;
+    if (op == OP_FORLOOP || op == OP_TFORLOOP) target = pc + 1 - arg_bx(i);
+    return target <= pc ? target : INT_MAX;
+}
+
+/* Second pass: what depends on the order of instructions and on all jumps, registers that the machine takes for
+   something without looking.
+
+   SETLIST takes its register for a table: between the NEWTABLE that made it and the SETLIST nothing may write the
+   register, and no jump from elsewhere may lead there. The registers that hold new tables are kept as a stack, for the
+   compiler uses registers that way; any instruction that writes a register takes it and those above off.
+
+   FORLOOP takes three registers for the numbers that FORPREP left: nothing between them may write those, and no jump
+   from elsewhere may lead there.
+
+   TBC puts a register on a list of those to be closed, which must rise: none may be put there again, or a lower one,
+   before a CLOSE, neither further down nor by a jump back, and no tail call leave while one is there. (TFORPREP does so
+   too, but Lua 5.4.4 itself leaves out the CLOSE after some loops with a break.) */
 static bool check_flow(dump *D, const code *f)
 {
     struct { int reg, pc; } made[256];
-    int n = 0;
+    struct { int reg, from, to; } loops[256];
+    struct { int reg, pc; } closing[256];
+    int tables = 0, depth = 0, open = 0;
     for (int pc = 0; pc < f->n; pc++) {
-        uint32_t i = instruction(f, pc), target = D->targets[pc];
+        uint32_t i = instruction(f, pc), forward = D->jumps[pc].forward, back = D->jumps[pc].back;
         int op = opcode(i), a = arg_a(i);
-        if (target) {
-            if (takes_open(i) || op == OP_EXTRAARG || (op >= OP_MMBIN && op <= OP_MMBINK))
+        if (forward || back) {
+            if (takes_open(i) || op == OP_EXTRAARG || (op == OP_SELF && !arg_k(i)) || (op >= OP_MMBIN && op <= OP_MMBINK))
                 return fail(D, "a jump leads between two halves");
-            if (target == BACKWARD) n = 0;
-            while (n > 0 && made[n - 1].pc >= (int)target - 1) n--;
+            if (back) tables = 0;
+            if (forward)
+                while (tables > 0 && made[tables - 1].pc >= (int)forward - 1) tables--;
+            if (depth > 0 && ((forward && (int)forward - 1 <= loops[depth - 1].from) || (int)back - 1 > loops[depth - 1].to))
+                return fail(D, "a jump leads into a loop");
+        }
+        if (op == OP_FORLOOP) {
+            if (depth == 0 || loops[depth - 1].to != pc) return fail(D, "a loop is not one");
+            depth--;
+        }
+        if (op == OP_CLOSE)
+            while (open > 0 && closing[open - 1].reg >= a) open--;
+        if (open > 0 && (op == OP_TAILCALL || jumps_back_to(i, pc) <= closing[open - 1].pc))
+            return fail(D, "a variable is not closed");
+        if (op == OP_TBC) {
+            if (open > 0 && closing[open - 1].reg >= a) return fail(D, "a variable is not closed");
+            closing[open].reg = a;
+            closing[open++].pc = pc;
         }
         if (op == OP_SETLIST) {
-            while (n > 0 && made[n - 1].reg > a) n--;
-            if (n == 0 || made[n - 1].reg != a) return fail(D, "a list is set in what is no table");
+            while (tables > 0 && made[tables - 1].reg > a) tables--;
+            if (tables == 0 || made[tables - 1].reg != a) return fail(D, "a list is set in what is no table");
         } else if (rules[op][0] == '=') {
-            while (n > 0 && made[n - 1].reg >= a) n--;
+            for (int l = 0; l < depth; l++)
+                if (a <= loops[l].reg + 2 && last_written(i) >= loops[l].reg)
+                    return fail(D, "an instruction writes what a loop counts in");
+            while (tables > 0 && made[tables - 1].reg >= a) tables--;
             if (op == OP_NEWTABLE) {
-                made[n].reg = a;
-                made[n++].pc = pc;
+                made[tables].reg = a;
+                made[tables++].pc = pc;
             }
+        }
+        if (op == OP_FORPREP) {
+            if (depth > 0 && (loops[depth - 1].reg + 2 >= a || loops[depth - 1].to <= pc + 1 + arg_bx(i)))
+                return fail(D, "loops are not nested");
+            loops[depth].reg = a;
+            loops[depth].from = pc;
+            loops[depth++].to = pc + 1 + arg_bx(i);
         }
     }
     return true;
@@ -366,6 +446,7 @@ static int read_upvalues(dump *D, const code *outer)
         int local = read_byte(D), index = read_byte(D), kind = read_byte(D);
         if (local > 1 || kind > 3) fail(D, "an upvalue is not one");
         if (outer && index >= (local ? outer->registers : outer->upvalues)) fail(D, "an upvalue is out of range");
+        if (outer && local && !outer->closes) fail(D, "a variable is not closed");
     }
     return n;
 }
@@ -436,8 +517,8 @@ const char *lm_checkbytecode(lua_State *L, const char *bytes, size_t n, int *upv
     if (n <= size || memcmp(bytes, head, size)) return "it is not a function of this Lua";
     const unsigned char *p = (const unsigned char *)bytes;
     dump D = {.p = p + size, .end = p + n};
-    D.targets = lua_newuserdatauv(L, 2 * n, 0); /* the code's share, then the constants' */
-    D.types = (char *)D.targets + n / 4 * 4;
+    D.jumps = lua_newuserdatauv(L, n / 4 * sizeof(jumps) + n, 0);
+    D.types = (char *)(D.jumps + n / 4);
     *upvalues = read_byte(&D);
     if (read_function(&D, NULL) != *upvalues) fail(&D, "the upvalues do not fit");
     if (D.p != D.end) fail(&D, "there is more behind it");
