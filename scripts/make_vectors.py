@@ -25,6 +25,11 @@ def files():
     save("empty_f", np.asfortranarray(np.zeros((3, 0, 2))))
     save("eight_d", np.asfortranarray(np.arange(2 * 3 * 2 * 2, dtype="int32").reshape(2, 1, 3, 1, 2, 1, 2, 1)))
     save("wide_f", np.asfortranarray(np.arange(7 * 11, dtype="uint16").reshape(7, 11)))
+    for seed in range(3):
+        for stream in range(2):
+            # NumPy counts up before it draws: begin one before (0, stream, 0, 0)
+            philox = np.random.Philox(key=seed, counter=((stream << 64) - 1) % 2**256)
+            save("philox_%d_%d" % (seed, stream), np.random.Generator(philox).random(50))
     save("bool", np.array([True, False, True]))
 
 

@@ -13,14 +13,15 @@ static int index_range(lua_State *L, lua_Integer i, int64_t n)
     return luaL_error(L, "index %I is out of range 1 to %I", i, (lua_Integer)n);
 }
 
-/* The key at 2 as an integer when it has such a value; strings are none. */
+/* The key at 2 as an integer; a string of digits is one, as anywhere in Lua's libraries. False for other strings. */
 static bool index_key(lua_State *L, lua_Integer *i)
 {
-    if (lua_type(L, 2) != LUA_TNUMBER) return false;
     int whole;
     *i = lua_tointegerx(L, 2, &whole);
-    if (!whole) luaL_error(L, "index %f is not an integer", lua_tonumber(L, 2));
-    return true;
+    if (whole) return true;
+    if (lua_type(L, 2) == LUA_TNUMBER) luaL_error(L, "index %f is not an integer", lua_tonumber(L, 2));
+    if (lua_type(L, 2) != LUA_TSTRING) luaL_error(L, "an array is indexed by integers, got %s", luaL_typename(L, 2));
+    return false;
 }
 
 void lm_pushrow(lua_State *L, int index, int64_t i)
@@ -43,13 +44,11 @@ void lm_pushrow(lua_State *L, int index, int64_t i)
 static int index_slow(lua_State *L, const lm_array *a)
 {
     lua_Integer i;
-    if (!index_key(L, &i)) {
-        if (lua_type(L, 2) != LUA_TSTRING)
-            return luaL_error(L, "an array is indexed by integers, got %s", luaL_typename(L, 2));
+    if (lua_type(L, 2) == LUA_TSTRING) {
         lua_pushvalue(L, 2);
-        lua_rawget(L, lua_upvalueindex(1));
-        return 1;
+        if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL || !lua_isnumber(L, 2)) return 1;
     }
+    if (!index_key(L, &i)) return 0;
     if (!a->block->data) return index_freed(L);
     if (a->ndim == 0) return luaL_error(L, "a 0-d array has no index: use a:get()");
     if (i < 1 || i > a->shape[0]) return index_range(L, i, a->shape[0]);
@@ -71,7 +70,7 @@ static int array_index(lua_State *L)
 /* The value at arg into the element at p, with a message that fits an assignment. */
 static void index_store(lua_State *L, int arg, lm_dtype dtype, void *p)
 {
-    if (lua_type(L, arg) != LUA_TNUMBER)
+    if (!lua_isnumber(L, arg))
         luaL_error(L, "cannot put a %s into a %s array", luaL_typename(L, arg), lm_dtypes[dtype].name);
     if (lm_dtypes[dtype].kind != 'f' && !lua_isinteger(L, arg)) {
         int whole;
@@ -84,10 +83,7 @@ static void index_store(lua_State *L, int arg, lm_dtype dtype, void *p)
 static int newindex_slow(lua_State *L, const lm_array *a)
 {
     lua_Integer i;
-    if (!index_key(L, &i)) {
-        if (lua_type(L, 2) == LUA_TSTRING) return luaL_error(L, "an array has no field '%s' to set", lua_tostring(L, 2));
-        return luaL_error(L, "an array is indexed by integers, got %s", luaL_typename(L, 2));
-    }
+    if (!index_key(L, &i)) return luaL_error(L, "an array has no field '%s' to set", lua_tostring(L, 2));
     if (!a->block->data) return index_freed(L);
     if (a->ndim == 0) return luaL_error(L, "a 0-d array has no index: use a:set(v)");
     if (i < 1 || i > a->shape[0]) return index_range(L, i, a->shape[0]);
@@ -104,11 +100,12 @@ static int newindex_slow(lua_State *L, const lm_array *a)
 static int array_newindex(lua_State *L)
 {
     const lm_array *a = lua_touserdata(L, 1);
-    if (a->ndim != 1 || a->dtype != LM_FLOAT64 || !lua_isinteger(L, 2) || lua_type(L, 3) != LUA_TNUMBER)
+    int whole, number;
+    uint64_t i = (uint64_t)lua_tointegerx(L, 2, &whole) - 1;
+    lua_Number x = lua_tonumberx(L, 3, &number);
+    if (!(whole & number) || a->ndim != 1 || a->dtype != LM_FLOAT64 || i >= (uint64_t)a->shape[0] || a->block->guarded)
         return newindex_slow(L, a);
-    uint64_t i = (uint64_t)lua_tointegerx(L, 2, NULL) - 1;
-    if (i >= (uint64_t)a->shape[0] || !a->block->data || a->block->guarded) return newindex_slow(L, a);
-    ((double *)a->data)[(int64_t)i * a->stride[0]] = lua_tonumberx(L, 3, NULL);
+    ((double *)a->data)[(int64_t)i * a->stride[0]] = x;
     return 0;
 }
 

@@ -140,7 +140,9 @@ function TestArray:test_integers_wrap_and_fractions_raise()
     fails({"1.5", "int8"}, function () a[1] = 1.5 end)
     fails("int8", function () a[1] = 1e300 end)
     fails("int8", function () a[1] = 0 / 0 end)
-    fails({"string", "int8"}, function () a[1] = "7" end)
+    fails({"string", "int8"}, function () a[1] = "seven" end)
+    fails({"string", "float64"}, function () array.zeros(1)[1] = "seven" end)
+    fails({"table", "int8"}, function () a[1] = {} end)
     fails({"nil", "float64"}, function () array.zeros(1)[1] = nil end)
     lu.assertEquals(a[1], -56)
 end
@@ -161,6 +163,12 @@ function TestArray:test_an_index_that_is_none_raises_with_its_number()
     fails("no rows", function () return array.zeros(0)[1] end)
     lu.assertNil(a.x)
     lu.assertEquals(a[2.0], 0)
+    lu.assertEquals(a["2"], 0)
+    a["2"], a[3.0] = "7", 0
+    lu.assertEquals({a[2], a["sum"](a)}, {7, 7})
+    a[2] = 0
+    fails({"index 7", "1 to 5"}, function () return a["7"] end)
+    fails({"1.5", "not an integer"}, function () a[1.5] = 1 end)
     lu.assertEquals(#a, 5)
     lu.assertEquals(a:sum(), 0)
 end
