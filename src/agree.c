@@ -61,13 +61,11 @@ static void push_intent(lua_State *L, const lm_intent *i)
         }
         luaL_addchar(&b, ')');
     }
-    lua_Debug at;
-    for (int level = 0; lua_getstack(L, level, &at); level++)
-        if (lua_getinfo(L, "Sl", &at) && at.currentline > 0) {
-            lua_pushfstring(L, " at %s:%d", at.short_src, at.currentline);
-            luaL_addvalue(&b);
-            break;
-        }
+    char place[LUA_IDSIZE + 32];
+    if (lm_place(L, place, sizeof place)) {
+        luaL_addstring(&b, " at ");
+        luaL_addstring(&b, place);
+    }
     luaL_pushresult(&b);
 }
 

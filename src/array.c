@@ -233,10 +233,8 @@ const char *lm_unusable(const lm_array *a, bool writing)
     if (!a->block->data) return "the array's memory was freed";
     if (writing && a->block->mapped) return "the array is a file's memory (mmap=true) and cannot be written";
     if (!a->block->flights) return NULL;
-    const char *from, *to;
-    lm_extent(a, &from, &to);
     for (const lm_flight *f = a->block->flights; f; f = f->next)
-        if (f->from < to && from < f->to && (f->receiving || writing))
+        if ((f->receiving || writing) && lm_overlap(a, f->array))
             return f->receiving ? "the array is being received into by a request that is not complete"
                                 : "the array is being sent by a request that is not complete";
     return NULL;
@@ -253,7 +251,7 @@ void lm_claim(lua_State *L, const lm_array *a, lm_flight *flight, bool receiving
 {
     const char *why = lm_unusable(a, receiving);
     if (why) luaL_error(L, "%s", why);
-    lm_extent(a, &flight->from, &flight->to);
+    flight->array = a;
     flight->receiving = receiving;
     flight->next = a->block->flights;
     a->block->flights = flight;

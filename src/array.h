@@ -11,10 +11,10 @@
 
 #define LM_MAXDIM 8
 
-/* A stretch of memory that MPI is using: part of a request, linked into its block while the request is open. */
+/* An array whose memory MPI is using: part of a request, linked into its block while the request is open. */
 typedef struct lm_flight {
     struct lm_flight *next;
-    const char *from, *to;
+    const struct lm_array *array;
     bool receiving;
 } lm_flight;
 

@@ -7,6 +7,7 @@
 #include "modules.h"
 #include "op.h"
 #include "p2p.h"
+#include "request.h"
 #include "session.h"
 #include "status.h"
 #include "wire.h"
@@ -75,6 +76,7 @@ int luaopen_mpi(lua_State *L)
     luaopen_op(L);
     luaopen_wire(L);
     luaopen_p2p(L);
+    luaopen_request(L);
     luaopen_collective(L);
     luaopen_collective_values(L);
     return 1;

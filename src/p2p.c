@@ -129,10 +129,19 @@ static int p2p_sendrecv(lua_State *L)
 
 /* --- methods: arrays -------------------------------------------------------------------------------------- */
 
+/* The array at arg, to be sent now. */
+static const lm_array *check_sendable(lua_State *L, int arg)
+{
+    const lm_array *a = lm_checkarray(L, arg);
+    const char *why = lm_unusable(a, false);
+    if (why) luaL_argerror(L, arg, why);
+    return a;
+}
+
 static int Send(lua_State *L, const char *call, lm_mode mode)
 {
     lm_comm *c = lm_checkcomm(L, 1);
-    const lm_array *a = lm_checkarray(L, 2);
+    const lm_array *a = check_sendable(L, 2);
     int dest = lm_checkrank(L, 3, c, "dest", MPI_UNDEFINED);
     lm_outgoing o = lm_outgoingto(call, dest, lm_checktag(L, 4, 0), mode);
     lm_envelope e;
@@ -156,7 +165,7 @@ static int p2p_Recv(lua_State *L)
 static int p2p_Sendrecv(lua_State *L)
 {
     lm_comm *c = lm_checkcomm(L, 1);
-    const lm_array *a = lm_checkarray(L, 2);
+    const lm_array *a = check_sendable(L, 2);
     int dest = lm_checkrank(L, 3, c, "dest", MPI_UNDEFINED);
     lm_array *b = lm_checkarray(L, 4);
     int source = lm_checkrank(L, 5, c, "source", MPI_ANY_SOURCE);
@@ -167,6 +176,21 @@ static int p2p_Sendrecv(lua_State *L)
     lm_envelope e;
     lm_sendarray(L, c, &o, a, &e);
     return array_receive(L, c, "Sendrecv", b, source, recvtag, &o);
+}
+
+static int p2p_Sendrecv_replace(lua_State *L)
+{
+    lm_comm *c = lm_checkcomm(L, 1);
+    lm_array *a = lm_checkarray(L, 2);
+    int dest = lm_checkrank(L, 3, c, "dest", MPI_UNDEFINED), source = lm_checkrank(L, 4, c, "source", MPI_ANY_SOURCE);
+    lm_outgoing o = lm_outgoingto("Sendrecv_replace", dest, lm_checktag(L, 5, 0), LM_CONCURRENT);
+    int recvtag = lm_checktag(L, 6, MPI_ANY_TAG);
+    lm_checkwrite(L, a);
+    lm_array *copy = lm_newarray(L, (lm_dtype)a->dtype, a->ndim, a->shape);
+    lm_pack(a, copy->data);
+    lm_envelope e;
+    lm_sendarray(L, c, &o, copy, &e);
+    return array_receive(L, c, o.call, a, source, recvtag, &o);
 }
 
 /* --- methods: probes -------------------------------------------------------------------------------------- */
@@ -211,6 +235,7 @@ static const luaL_Reg methods[] = {
     {"Ssend", p2p_Ssend},
     {"Recv", p2p_Recv},
     {"Sendrecv", p2p_Sendrecv},
+    {"Sendrecv_replace", p2p_Sendrecv_replace},
     {NULL, NULL},
 };
 

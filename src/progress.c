@@ -1,5 +1,7 @@
 #include "progress.h"
 
+#include "error.h"
+
 #include <dlfcn.h>
 #include <lauxlib.h>
 #include <mpi.h>
@@ -9,6 +11,7 @@
 
 lm_waiting lm_waits;
 unsigned lm_idle;
+void (*lm_background)(void);
 double lm_watch = 60;
 
 #define LOOKS_BEFORE_CLOCK 256
@@ -39,17 +42,12 @@ static const char *progress_place(char *text, size_t room)
         snprintf(text, room, "%s", w->call);
         return text;
     }
-    char peer[64] = "", tag[32] = "", place[LUA_IDSIZE + 32] = "";
+    char peer[64] = "", tag[32] = "", place[LUA_IDSIZE + 32];
     if (w->peer && w->rank == MPI_ANY_SOURCE) snprintf(peer, sizeof peer, "%s=ANY_SOURCE", w->peer);
     else if (w->peer) snprintf(peer, sizeof peer, "%s=%d", w->peer, w->rank);
     if (w->peer && w->tag >= 0) snprintf(tag, sizeof tag, ", tag=%d", w->tag);
-    lua_Debug at;
-    for (int level = 0; lua_getstack(w->L, level, &at); level++)
-        if (lua_getinfo(w->L, "Sl", &at) && at.currentline > 0) {
-            snprintf(place, sizeof place, " at %s:%d", at.short_src, at.currentline);
-            break;
-        }
-    snprintf(text, room, "comm:%s(%s%s)%s", w->call, peer, tag, place);
+    bool known = lm_place(w->L, place, sizeof place);
+    snprintf(text, room, "comm:%s(%s%s)%s%s", w->call, peer, tag, known ? " at " : "", place);
     return text;
 }
 
@@ -105,6 +103,7 @@ static void progress_idle(void)
 /* Called by Open MPI each time it looks for something to do; the events found here are always none. */
 static int progress_look(void)
 {
+    if (lm_background) lm_background();
     if (++lm_idle >= LOOKS_BEFORE_CLOCK) progress_idle();
     return 0;
 }

@@ -27,6 +27,9 @@ static inline void lm_wait(lua_State *L, const char *call, const char *peer, int
     lm_idle = 0;
 }
 
+/* What goes on while MPI waits, or NULL; called each time MPI looks for something to do, also from calls it makes. */
+extern void (*lm_background)(void);
+
 /* Seconds after which a waiting rank says so, doubled each time; 0 is never. */
 extern double lm_watch;
 

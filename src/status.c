@@ -4,12 +4,13 @@
 
 static const lm_kind status_kind = {"mpi.status", sizeof(lm_status)};
 
-void lm_pushstatus(lua_State *L, int source, int tag, int64_t count)
+lm_status *lm_pushstatus(lua_State *L, int source, int tag, int64_t count)
 {
     lm_status *s = lm_new(L, &status_kind, 0);
     s->source = source;
     s->tag = tag;
     s->count = count;
+    return s;
 }
 
 static int status_index(lua_State *L)

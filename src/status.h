@@ -13,7 +13,7 @@ typedef struct lm_status {
     bool cancelled;
 } lm_status;
 
-void lm_pushstatus(lua_State *L, int source, int tag, int64_t count);
+lm_status *lm_pushstatus(lua_State *L, int source, int tag, int64_t count);
 void luaopen_status(lua_State *L);
 
 #endif

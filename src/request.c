@@ -1,0 +1,602 @@
+#include "request.h"
+
+#include "error.h"
+#include "progress.h"
+#include "session.h"
+#include "status.h"
+#include "wire.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const lm_kind request_kind = {"mpi.request", sizeof(lm_request)};
+
+static const char requests_key = 0; /* registry: address → open request */
+static lm_request *open, *finished; /* finished: MPI is done, the registry still holds them */
+
+/* Requests that no script has seen complete, by the line that made them. */
+typedef struct omission {
+    struct omission *next;
+    const char *call;
+    char place[64];
+    int times;
+} omission;
+
+static omission *omissions;
+
+/* --- going on --------------------------------------------------------------------------------------------- */
+
+static void request_finish(lm_request *r)
+{
+    r->state = LM_COMPLETE;
+    for (int i = 0; i < 2; i++)
+        if (r->marks[i].block) lm_release(r->marks[i].block, &r->marks[i].flight);
+    bool arrived = !r->refused && !r->cancelled && !r->no_memory && r->code == MPI_SUCCESS;
+    if (r->array && arrived) {
+        if (r->type == LM_RECEIVES && r->envelope->head.bytes <= LM_ROOM) memcpy(r->room, r->envelope->body, r->envelope->head.bytes);
+        if (!r->array->contiguous) lm_unpack(r->array, r->room);
+    }
+    lm_request **at = &open;
+    while (*at && *at != r) at = &(*at)->next;
+    if (!*at) return; /* not opened yet */
+    *at = r->next;
+    r->next = finished;
+    finished = r;
+}
+
+/* The envelope is here. */
+static void request_arrived(lm_request *r)
+{
+    static char nowhere[LM_EAGER];
+    const lm_head *head = &r->envelope->head;
+    r->refused = !lm_acceptable(head, r->array);
+    if (head->bytes <= LM_ROOM) {
+        request_finish(r);
+        return;
+    }
+    r->state = LM_MOVING;
+    if (!r->refused && !r->array) {
+        r->no_memory = !lm_reserve(r->L, r->buffer, head->bytes);
+        if (!r->no_memory) r->room = lm_grow(r->L, r->buffer, head->bytes);
+    }
+    if (r->refused || r->no_memory) r->code = lm_startdrain(r->c, head, r->from, nowhere, &r->mpi);
+    else r->code = lm_startpayload(r->c, head, r->from, r->room, &r->mpi);
+}
+
+/* Whether MPI is done with the request; starts what comes next. Raises nothing: also called while MPI waits. */
+static bool request_advance(lm_request *r)
+{
+    if (r->state == LM_COMPLETE) return true;
+    int done = 0;
+    MPI_Status status;
+    if (r->type == LM_SENDS) r->code = MPI_Testall(2, r->out.parts, &done, MPI_STATUSES_IGNORE);
+    else r->code = MPI_Test(&r->mpi, &done, &status);
+    if (r->code != MPI_SUCCESS) done = true;
+    if (!done) return false;
+    if (r->type == LM_RECEIVES && r->state == LM_WAITING && r->code == MPI_SUCCESS && !r->cancelled) {
+        r->from = (lm_arrival){status.MPI_SOURCE, status.MPI_TAG};
+        request_arrived(r);
+        return r->state == LM_COMPLETE;
+    }
+    request_finish(r);
+    return true;
+}
+
+static void requests_advance(void)
+{
+    for (lm_request *r = open, *next; r; r = next) {
+        next = r->next;
+        request_advance(r);
+    }
+}
+
+/* Runs inside Open MPI's progress loop: a receive must ask for its payload also while its rank waits elsewhere. The
+   tests it makes run that loop again, but not this. */
+static void requests_background(void)
+{
+    static bool inside;
+    if (inside) return;
+    inside = true;
+    requests_advance();
+    inside = false;
+}
+
+/* Lets go of the requests MPI is done with. */
+static void requests_sweep(lua_State *L)
+{
+    if (!finished) return;
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &requests_key);
+    while (finished) {
+        lm_request *r = finished;
+        finished = r->next;
+        lua_pushnil(L);
+        lua_rawsetp(L, -2, r);
+    }
+    lua_pop(L, 1);
+    if (!open) lm_background = NULL;
+}
+
+/* --- making ----------------------------------------------------------------------------------------------- */
+
+lm_request *lm_newrequest(lua_State *L, int comm, const char *call, const char *peer, int rank, int tag)
+{
+    requests_sweep(L);
+    comm = lua_absindex(L, comm);
+    lm_request *r = lm_new(L, &request_kind, 2);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
+    r->L = lua_tothread(L, -1);
+    lua_pop(L, 1);
+    r->c = lua_touserdata(L, comm);
+    r->call = call;
+    r->peer = peer;
+    r->rank = rank;
+    r->tag = tag;
+    r->mpi = MPI_REQUEST_NULL;
+    r->out = lm_outgoingto(call, rank, tag, LM_CONCURRENT);
+    lm_place(L, r->place, sizeof r->place);
+    lua_newtable(L);
+    lua_setiuservalue(L, -2, 1);
+    lua_pushvalue(L, comm);
+    lm_keep(L);
+    return r;
+}
+
+void lm_keep(lua_State *L)
+{
+    lua_getiuservalue(L, -2, 1);
+    lua_insert(L, -2);
+    lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+    lua_pop(L, 1);
+}
+
+void lm_markarray(lua_State *L, lm_request *r, int index, bool receiving)
+{
+    const lm_array *a = lm_toarray(L, index);
+    lm_mark *mark = &r->marks[r->marks[0].block != NULL];
+    lm_claim(L, a, &mark->flight, receiving);
+    mark->block = a->block;
+    lua_pushvalue(L, index);
+    lm_keep(L);
+}
+
+void lm_openrequest(lua_State *L, lm_request *r, int type)
+{
+    r->type = type;
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &requests_key);
+    lua_pushvalue(L, -2);
+    lua_rawsetp(L, -2, r);
+    lua_pop(L, 1);
+    r->next = open;
+    open = r;
+    lm_background = requests_background;
+}
+
+/* --- results ---------------------------------------------------------------------------------------------- */
+
+static lm_request *request_check(lua_State *L, int arg) { return lm_check(L, arg, &request_kind); }
+
+/* Pushes value and status of a completed request; raises what went wrong on the way. */
+static int request_push(lua_State *L, int index, lm_request *r)
+{
+    index = lua_absindex(L, index);
+    r->observed = true;
+    requests_sweep(L);
+    lm_mpi(L, r->code, r->call);
+    if (r->refused) return luaL_error(L, "%s", lm_pushrefusal(L, r->call, &r->envelope->head, r->from, r->array));
+    if (r->no_memory) return luaL_error(L, "not enough memory");
+    if (r->type != LM_RECEIVES) {
+        lua_getiuservalue(L, index, 2);
+        lua_pushnil(L);
+        return 2;
+    }
+    if (r->envelope && !r->cancelled && lua_getiuservalue(L, index, 2) == LUA_TNIL && !r->array) {
+        lua_pop(L, 1);
+        lm_decode(L, r->buffer->size ? r->buffer->data : r->envelope->body, r->envelope->head.bytes);
+        lua_pushvalue(L, -1);
+        lua_setiuservalue(L, index, 2);
+        lm_closebuffer(L, r->buffer);
+    } else if (!r->envelope || r->cancelled) {
+        lua_pushnil(L);
+    }
+    int64_t count = r->envelope && !r->cancelled ? lm_countof(&r->envelope->head) : 0;
+    lm_pushstatus(L, r->from.source, r->from.tag, count)->cancelled = r->cancelled;
+    return 2;
+}
+
+static void request_wait(lua_State *L, lm_request *r)
+{
+    lm_wait(L, r->call, r->peer, r->rank, r->tag);
+    while (!request_advance(r)) requests_background();
+}
+
+/* --- methods of requests ---------------------------------------------------------------------------------- */
+
+/* req:wait() → value, status */
+static int method_wait(lua_State *L)
+{
+    lm_request *r = request_check(L, 1);
+    request_wait(L, r);
+    return request_push(L, 1, r);
+}
+
+/* req:test() → false, or true, value, status */
+static int method_test(lua_State *L)
+{
+    lm_request *r = request_check(L, 1);
+    lm_wait(L, r->call, r->peer, r->rank, r->tag);
+    lua_pushboolean(L, request_advance(r));
+    return lua_toboolean(L, -1) ? 1 + request_push(L, 1, r) : 1;
+}
+
+/* req:cancel() → whether the receive was cancelled */
+static int method_cancel(lua_State *L)
+{
+    lm_request *r = request_check(L, 1);
+    if (r->type != LM_RECEIVES) return luaL_error(L, "%s: only receives can be cancelled", r->call);
+    if (r->state == LM_WAITING && !request_advance(r) && r->state == LM_WAITING) {
+        int cancelled;
+        MPI_Status status;
+        lm_mpi(L, MPI_Cancel(&r->mpi), r->call);
+        lm_mpi(L, MPI_Wait(&r->mpi, &status), r->call);
+        MPI_Test_cancelled(&status, &cancelled);
+        if (cancelled) {
+            r->cancelled = r->observed = true;
+            r->from = (lm_arrival){MPI_ANY_SOURCE, MPI_ANY_TAG};
+            request_finish(r);
+        } else {
+            r->from = (lm_arrival){status.MPI_SOURCE, status.MPI_TAG};
+            request_arrived(r);
+        }
+        requests_sweep(L);
+    }
+    lua_pushboolean(L, r->cancelled);
+    return 1;
+}
+
+static int method_tostring(lua_State *L)
+{
+    const lm_request *r = request_check(L, 1);
+    lua_pushfstring(L, "mpi.request (%s at %s, %s)", r->call, *r->place ? r->place : "?",
+                    r->cancelled ? "cancelled" : r->state == LM_COMPLETE ? "complete" : "open");
+    return 1;
+}
+
+/* Remembers for the end that no script has seen a request complete. */
+static void remember(lm_request *r)
+{
+    const char *place = *r->place ? r->place : "?";
+    r->observed = true;
+    omission **at = &omissions;
+    while (*at && (strcmp((*at)->place, place) || (*at)->call != r->call)) at = &(*at)->next;
+    if (!*at && (*at = calloc(1, sizeof **at))) {
+        snprintf((*at)->place, sizeof (*at)->place, "%s", place);
+        (*at)->call = r->call;
+    }
+    if (*at) (*at)->times++;
+}
+
+/* Ends a request for good; its memory may go then. */
+static void request_close(lm_request *r)
+{
+    if (r->type == LM_NOTHING) return;
+    if (!r->observed) remember(r);
+    lm_wait(NULL, "the end of its program: a request is open", NULL, 0, -1);
+    if (r->type == LM_RECEIVES && r->state == LM_WAITING) {
+        MPI_Cancel(&r->mpi);
+        r->cancelled = true;
+    }
+    while (!request_advance(r)) requests_background();
+}
+
+static int method_gc(lua_State *L)
+{
+    request_close(request_check(L, 1));
+    return 0;
+}
+
+/* --- several requests ------------------------------------------------------------------------------------- */
+
+/* The request in entry i of the list at arg 1, pushed; NULL when there is none. Anything else raises. */
+static lm_request *list_get(lua_State *L, lua_Integer i)
+{
+    if (lua_rawgeti(L, 1, i) == LUA_TNIL || (lua_isboolean(L, -1) && !lua_toboolean(L, -1))) return NULL;
+    lm_request *r = lm_test(L, -1, &request_kind);
+    if (!r) luaL_argerror(L, 1, lua_pushfstring(L, "entry %I: mpi.request expected, got %s", i, luaL_typename(L, -1)));
+    return r;
+}
+
+static lua_Integer list_length(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_Integer n = (lua_Integer)lua_rawlen(L, 1);
+    if (lua_getfield(L, 1, "n") == LUA_TNUMBER) n = lua_tointeger(L, -1);
+    lua_settop(L, 1);
+    for (lua_Integer i = 1; i <= n; i++) list_get(L, i);
+    lua_settop(L, 1);
+    return n;
+}
+
+/* Pushes list of values and list of statuses; all are complete. */
+static int list_push(lua_State *L, lua_Integer n)
+{
+    lua_createtable(L, (int)n, 1);
+    lua_createtable(L, (int)n, 1);
+    for (lua_Integer i = 1; i <= n; i++) {
+        lm_request *r = list_get(L, i);
+        if (r) {
+            request_push(L, -1, r);
+            lua_rawseti(L, 3, i);
+            lua_rawseti(L, 2, i);
+        }
+        lua_settop(L, 3);
+    }
+    for (int list = 2; list <= 3; list++) {
+        lua_pushinteger(L, n);
+        lua_setfield(L, list, "n");
+    }
+    return 2;
+}
+
+/* mpi.waitall(reqs) → list of values, list of statuses */
+static int requests_waitall(lua_State *L)
+{
+    lua_Integer n = list_length(L);
+    for (lua_Integer i = 1; i <= n; i++) {
+        lm_request *r = list_get(L, i);
+        if (r) request_wait(L, r);
+        lua_settop(L, 1);
+    }
+    return list_push(L, n);
+}
+
+/* The first request of the list that has completed and not been seen, pushed; 0 when there is none, and whether any is
+   open. */
+static lua_Integer list_any(lua_State *L, lua_Integer n, bool *some_open)
+{
+    *some_open = false;
+    for (lua_Integer i = 1; i <= n; i++) {
+        lm_request *r = list_get(L, i);
+        if (r && !r->observed) {
+            if (request_advance(r)) return i;
+            *some_open = true;
+        }
+        lua_settop(L, 1);
+    }
+    return 0;
+}
+
+/* Like list_any, waiting until there is one or none is open. */
+static lua_Integer list_waitany(lua_State *L, lua_Integer n, const char *call)
+{
+    bool some_open;
+    lua_Integer i;
+    lm_wait(L, call, NULL, 0, -1);
+    while (!(i = list_any(L, n, &some_open)) && some_open) requests_background();
+    return i;
+}
+
+/* mpi.waitany(reqs) → index, value, status; nil when none is open */
+static int requests_waitany(lua_State *L)
+{
+    lua_Integer n = list_length(L), i = list_waitany(L, n, "waitany");
+    if (!i) return 0;
+    lua_pushinteger(L, i);
+    return 1 + request_push(L, 2, lua_touserdata(L, 2));
+}
+
+/* mpi.waitsome(reqs) → list of indices, list of values */
+static int requests_waitsome(lua_State *L)
+{
+    lua_Integer n = list_length(L), i = list_waitany(L, n, "waitsome"), found = 0;
+    lua_settop(L, 1);
+    if (!i) return 0;
+    lua_newtable(L);
+    lua_newtable(L);
+    for (; i <= n; i++) {
+        lm_request *r = list_get(L, i);
+        if (r && !r->observed && request_advance(r)) {
+            request_push(L, -1, r);
+            lua_pop(L, 1);
+            lua_rawseti(L, 3, ++found);
+            lua_pushinteger(L, i);
+            lua_rawseti(L, 2, found);
+        }
+        lua_settop(L, 3);
+    }
+    return 2;
+}
+
+/* mpi.testall(reqs) → false, or true, values, statuses */
+static int requests_testall(lua_State *L)
+{
+    lua_Integer n = list_length(L);
+    bool all = true;
+    lm_wait(L, "testall", NULL, 0, -1);
+    for (lua_Integer i = 1; i <= n; i++) {
+        lm_request *r = list_get(L, i);
+        if (r && !request_advance(r)) all = false;
+        lua_settop(L, 1);
+    }
+    if (!all) {
+        lua_pushboolean(L, false);
+        return 1;
+    }
+    list_push(L, n);
+    lua_pushboolean(L, true);
+    lua_insert(L, 2);
+    return 3;
+}
+
+/* mpi.testany(reqs) → false, or index, value, status */
+static int requests_testany(lua_State *L)
+{
+    bool some_open;
+    lua_Integer n = list_length(L);
+    lm_wait(L, "testany", NULL, 0, -1);
+    lua_Integer i = list_any(L, n, &some_open);
+    if (!i) {
+        if (some_open) lua_pushboolean(L, false);
+        else lua_pushnil(L);
+        return 1;
+    }
+    lua_pushinteger(L, i);
+    return 1 + request_push(L, 2, lua_touserdata(L, 2));
+}
+
+/* --- point-to-point --------------------------------------------------------------------------------------- */
+
+static int isend(lua_State *L, const char *call, lm_mode mode)
+{
+    lm_comm *c = lm_checkcomm(L, 1);
+    luaL_checkany(L, 2);
+    int dest = lm_checkrank(L, 3, c, "dest", MPI_UNDEFINED), tag = lm_checktag(L, 4, 0);
+    lm_buffer *b = lm_newbuffer(L);
+    lm_request *r = lm_newrequest(L, 1, call, "dest", dest, tag);
+    lua_rotate(L, -2, 1);
+    lm_keep(L);
+    r->out.mode = mode;
+    lm_sendvalue(L, c, &r->out, 2, b);
+    lm_openrequest(L, r, LM_SENDS);
+    return 1;
+}
+
+static int request_isend(lua_State *L) { return isend(L, "isend", LM_CONCURRENT); }
+static int request_issend(lua_State *L) { return isend(L, "issend", LM_SYNCHRONOUS_CONCURRENT); }
+
+static int Isend(lua_State *L, const char *call, lm_mode mode)
+{
+    lm_comm *c = lm_checkcomm(L, 1);
+    const lm_array *a = lm_checkarray(L, 2);
+    int dest = lm_checkrank(L, 3, c, "dest", MPI_UNDEFINED), tag = lm_checktag(L, 4, 0);
+    lm_request *r = lm_newrequest(L, 1, call, "dest", dest, tag);
+    lm_envelope *e = lua_newuserdatauv(L, sizeof *e, 0);
+    lm_keep(L);
+    lm_markarray(L, r, 2, false);
+    r->out.mode = mode;
+    lm_sendarray(L, c, &r->out, a, e);
+    lm_keep(L);
+    lm_openrequest(L, r, LM_SENDS);
+    return 1;
+}
+
+static int request_Isend(lua_State *L) { return Isend(L, "Isend", LM_CONCURRENT); }
+static int request_Issend(lua_State *L) { return Isend(L, "Issend", LM_SYNCHRONOUS_CONCURRENT); }
+
+/* Posts the receive of the request on top of the stack. */
+static void request_post(lua_State *L, lm_request *r)
+{
+    if (r->rank == MPI_PROC_NULL) {
+        r->type = LM_RECEIVES;
+        r->from = (lm_arrival){MPI_PROC_NULL, MPI_ANY_TAG};
+        r->state = LM_COMPLETE;
+        return;
+    }
+    r->envelope = lua_newuserdatauv(L, sizeof *r->envelope, 0);
+    lm_keep(L);
+    lm_letter *opened = lm_matchletter(L, 1, r->c, r->rank, r->tag, r->call);
+    if (!opened) lm_mpi(L, MPI_Irecv(r->envelope, LM_EAGER, MPI_BYTE, r->rank, r->tag, r->c->comm, &r->mpi), r->call);
+    lm_openrequest(L, r, LM_RECEIVES);
+    if (!opened) return;
+    r->from = lm_takeletter(L, 1, r->c, opened, r->envelope);
+    request_arrived(r);
+}
+
+static int request_irecv(lua_State *L)
+{
+    lm_comm *c = lm_checkcomm(L, 1);
+    int source = lm_checkrank(L, 2, c, "source", MPI_ANY_SOURCE), tag = lm_checktag(L, 3, MPI_ANY_TAG);
+    lm_request *r = lm_newrequest(L, 1, "irecv", "source", source, tag);
+    r->buffer = lm_newbuffer(L);
+    lm_keep(L);
+    request_post(L, r);
+    return 1;
+}
+
+static int request_Irecv(lua_State *L)
+{
+    lm_comm *c = lm_checkcomm(L, 1);
+    lm_array *a = lm_checkarray(L, 2);
+    int source = lm_checkrank(L, 3, c, "source", MPI_ANY_SOURCE), tag = lm_checktag(L, 4, MPI_ANY_TAG);
+    lm_request *r = lm_newrequest(L, 1, "Irecv", "source", source, tag);
+    if (source != MPI_PROC_NULL) lm_markarray(L, r, 2, true);
+    r->array = a;
+    r->room = a->data;
+    if (!a->contiguous) {
+        lm_pack(a, r->room = lua_newuserdatauv(L, lm_bytes(a), 0));
+        lm_keep(L);
+    }
+    lua_pushvalue(L, 2);
+    lua_setiuservalue(L, -2, 2);
+    request_post(L, r);
+    return 1;
+}
+
+static int request_ibarrier(lua_State *L)
+{
+    lm_comm *c = lm_checkcomm(L, 1);
+    lm_request *r = lm_newrequest(L, 1, "ibarrier", NULL, 0, -1);
+    lm_mpi(L, MPI_Ibarrier(c->comm, &r->mpi), "ibarrier");
+    lm_openrequest(L, r, LM_COLLECTS);
+    return 1;
+}
+
+/* --- the end ---------------------------------------------------------------------------------------------- */
+
+/* Ends what is open: sends are waited for, receives that nothing matched are cancelled. */
+static int requests_end(void)
+{
+    while (open) request_close(open);
+    for (lm_request *r = finished; r; r = r->next) request_close(r);
+    finished = NULL;
+    lm_background = NULL;
+    int lines = 0, rank;
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    for (const omission *o = omissions; o; o = o->next, lines++)
+        fprintf(stderr, "rank %d: %s at %s was never waited for (%d times)\n", rank, o->call, o->place, o->times);
+    return lines;
+}
+
+/* --- open ------------------------------------------------------------------------------------------------- */
+
+static const luaL_Reg request_methods[] = {
+    {"wait", method_wait},
+    {"test", method_test},
+    {"cancel", method_cancel},
+    {NULL, NULL},
+};
+
+static const luaL_Reg metamethods[] = {{"__tostring", method_tostring}, {"__gc", method_gc}, {NULL, NULL}};
+
+static const luaL_Reg functions[] = {
+    {"waitall", requests_waitall},
+    {"waitany", requests_waitany},
+    {"waitsome", requests_waitsome},
+    {"testall", requests_testall},
+    {"testany", requests_testany},
+    {NULL, NULL},
+};
+
+static const luaL_Reg comm_methods[] = {
+    {"isend", request_isend},
+    {"issend", request_issend},
+    {"irecv", request_irecv},
+    {"Isend", request_Isend},
+    {"Issend", request_Issend},
+    {"Irecv", request_Irecv},
+    {"ibarrier", request_ibarrier},
+    {NULL, NULL},
+};
+
+void luaopen_request(lua_State *L)
+{
+    lm_atend(requests_end);
+    lua_newtable(L);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &requests_key);
+    lm_newkind(L, &request_kind, request_methods, metamethods);
+    lua_setfield(L, -2, "request");
+    luaL_setfuncs(L, functions, 0);
+    lua_getfield(L, -1, "comm");
+    luaL_setfuncs(L, comm_methods, 0);
+    lua_pop(L, 1);
+}

@@ -1,0 +1,51 @@
+/* Requests: what isend, irecv and the nonblocking collectives return. An open request is kept alive with all it uses,
+   and goes on while its rank waits in any call. */
+#ifndef LM_REQUEST_H
+#define LM_REQUEST_H
+
+#include "message.h"
+
+typedef struct lm_mark {
+    lm_block *block; /* NULL: nothing marked */
+    lm_flight flight;
+} lm_mark;
+
+typedef struct lm_request {
+    const lm_kind *kind;
+    struct lm_request *next; /* in the list of open ones */
+    lua_State *L;            /* the main thread: its allocator */
+    enum { LM_NOTHING, LM_SENDS, LM_RECEIVES, LM_COLLECTS } type;
+    enum { LM_WAITING, LM_MOVING, LM_COMPLETE } state; /* for the envelope, for the payload; then MPI is done with it */
+    bool observed;  /* the script has seen it complete */
+    bool refused, cancelled, no_memory;
+    int code;       /* MPI's, of what went wrong in the background */
+    const char *call;
+    const char *peer;
+    int rank, tag;
+    char place[64]; /* script line that made it */
+    lm_comm *c;
+    lm_outgoing out;
+    MPI_Request mpi;
+    lm_array *array;        /* received into; NULL: a value, or a collective without a result here */
+    char *room;             /* where the body or the result arrives: the array's own memory, or packed */
+    lm_envelope *envelope;
+    lm_buffer *buffer;      /* for a value's payload */
+    lm_arrival from;
+    lm_mark marks[2];
+} lm_request;
+
+/* Pushes a request that nothing has been started for. `comm` is the communicator's stack index. */
+lm_request *lm_newrequest(lua_State *L, int comm, const char *call, const char *peer, int rank, int tag);
+
+/* Marks an array's memory as in use by the request at the top of the stack, and keeps the array at `index` alive. */
+void lm_markarray(lua_State *L, lm_request *r, int index, bool receiving);
+
+/* Keeps the value on top of the stack alive as long as the request below it, and pops it. */
+void lm_keep(lua_State *L);
+
+/* Puts a request that MPI has begun among the open ones. */
+void lm_openrequest(lua_State *L, lm_request *r, int type);
+
+void luaopen_request(lua_State *L); /* adds waitall … to the module on top of the stack, isend … to its communicators */
+
+#endif
