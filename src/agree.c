@@ -97,7 +97,7 @@ static void disagree(lua_State *L, lm_comm *c, const lm_intent *intent)
     int *sizes = lua_newuserdatauv(L, sizeof(int) * 2 * (size_t)c->size, 0), *at = sizes + c->size;
     /* the sign tells a mistake from a call that is merely another one */
     int signed_n = intent->mistake ? -n : n;
-    lm_mpi(L, MPI_Allgather(&signed_n, 1, MPI_INT, sizes, 1, MPI_INT, c->comm), intent->call);
+    lm_mpi(L, MPI_Allgather(&signed_n, 1, MPI_INT, sizes, 1, MPI_INT, c->payload), intent->call);
     bool mistakes = false;
     for (int r = 0; r < c->size; r++) {
         if (sizes[r] < 0) mistakes = true;
@@ -110,7 +110,7 @@ static void disagree(lua_State *L, lm_comm *c, const lm_intent *intent)
         if (wrong[r]) sizes[r] = -sizes[r];
     }
     char *texts = lua_newuserdatauv(L, (size_t)total, 0);
-    lm_mpi(L, MPI_Allgatherv(mine, n, MPI_CHAR, texts, sizes, at, MPI_CHAR, c->comm), intent->call);
+    lm_mpi(L, MPI_Allgatherv(mine, n, MPI_CHAR, texts, sizes, at, MPI_CHAR, c->payload), intent->call);
     luaL_Buffer b;
     luaL_buffinit(L, &b);
     luaL_addstring(&b, mistakes ? "" : "the ranks do not make the same call: ");
@@ -142,6 +142,6 @@ void lm_agree(lua_State *L, lm_comm *c, const lm_intent *intent, bool always)
     }
     c->agreed++;
     uint64_t mine = intent->mistake ? UINT64_MAX : signature(intent), both[2] = {mine, intent->mistake ? mine : ~mine};
-    lm_mpi(L, MPI_Allreduce(MPI_IN_PLACE, both, 2, MPI_UINT64_T, MPI_MAX, c->comm), intent->call);
+    lm_mpi(L, MPI_Allreduce(MPI_IN_PLACE, both, 2, MPI_UINT64_T, MPI_MAX, c->payload), intent->call);
     if (both[0] != ~both[1]) disagree(L, c, intent);
 }

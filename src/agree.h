@@ -1,4 +1,5 @@
-/* Agreement: before a collective moves data the ranks compare what each is about to do. */
+/* Agreement: before a collective moves data the ranks compare what each is about to do. They do so on the second
+   channel: where one compares and another does not, both wait, and no data is mistaken for other data. */
 #ifndef LM_AGREE_H
 #define LM_AGREE_H
 

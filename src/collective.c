@@ -9,15 +9,22 @@
 #include "datatype.h"
 #include "error.h"
 #include "progress.h"
+#include "request.h"
 
+#include <ctype.h>
 #include <limits.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 typedef struct call {
     const struct row *row;
+    const char *name;
     lm_comm *c;
     lua_State *L;
+    bool nonblocking;
+    lm_request *request; /* of a nonblocking call, once it is made; it lies at request_at on the stack */
+    int request_at;
     const char *mistake;
     int send_arg, recv_arg;  /* stack indices of the arguments; 0: this call has none */
     lm_array *send, *recv;   /* NULL: not given, not used here, or IN_PLACE */
@@ -41,7 +48,7 @@ typedef enum blocks { ONE, EACH } blocks; /* one block, or one for each rank */
 
 typedef struct row {
     const char *name;
-    int (*call)(call *k);
+    int (*call)(call *k); /* or its nonblocking form, when k->request is there */
     const char *arguments; /* b both, s send, r recv, m sendcounts, n recvcounts, o op, t root */
     blocks sends, receives;
     enum { EVERYWHERE, SEND_AT_ROOT, RECV_AT_ROOT } use;
@@ -50,31 +57,28 @@ typedef struct row {
 /* --- the calls -------------------------------------------------------------------------------------------- */
 
 #define BLOCK k->count, k->type
+#define SENT k->sendbuf, k->sendcounts, k->senddispls, k->type
+#define RECEIVED k->recvbuf, k->recvcounts, k->recvdispls, k->type
+#define CALL(name, Name, ...) \
+    static int name(call *k) \
+    { \
+        return k->request ? MPI_I##name(__VA_ARGS__, k->comm, &k->request->mpi) : MPI_##Name(__VA_ARGS__, k->comm); \
+    }
 
-static int bcast(call *k) { return MPI_Bcast(k->recvbuf, BLOCK, k->root, k->comm); }
-static int scatter(call *k) { return MPI_Scatter(k->sendbuf, BLOCK, k->recvbuf, BLOCK, k->root, k->comm); }
-static int gather(call *k) { return MPI_Gather(k->sendbuf, BLOCK, k->recvbuf, BLOCK, k->root, k->comm); }
-static int allgather(call *k) { return MPI_Allgather(k->sendbuf, BLOCK, k->recvbuf, BLOCK, k->comm); }
-static int alltoall(call *k) { return MPI_Alltoall(k->sendbuf, BLOCK, k->recvbuf, BLOCK, k->comm); }
-static int reduce(call *k) { return MPI_Reduce(k->sendbuf, k->recvbuf, BLOCK, k->op, k->root, k->comm); }
-static int allreduce(call *k) { return MPI_Allreduce(k->sendbuf, k->recvbuf, BLOCK, k->op, k->comm); }
-static int scan(call *k) { return MPI_Scan(k->sendbuf, k->recvbuf, BLOCK, k->op, k->comm); }
-static int exscan(call *k) { return MPI_Exscan(k->sendbuf, k->recvbuf, BLOCK, k->op, k->comm); }
-
-static int scatterv(call *k)
-{
-    return MPI_Scatterv(k->sendbuf, k->sendcounts, k->senddispls, k->type, k->recvbuf, k->count, k->type, k->root, k->comm);
-}
-
-static int gatherv(call *k)
-{
-    return MPI_Gatherv(k->sendbuf, k->count, k->type, k->recvbuf, k->recvcounts, k->recvdispls, k->type, k->root, k->comm);
-}
-
-static int allgatherv(call *k)
-{
-    return MPI_Allgatherv(k->sendbuf, k->count, k->type, k->recvbuf, k->recvcounts, k->recvdispls, k->type, k->comm);
-}
+CALL(bcast, Bcast, k->recvbuf, BLOCK, k->root)
+CALL(scatter, Scatter, k->sendbuf, BLOCK, k->recvbuf, BLOCK, k->root)
+CALL(gather, Gather, k->sendbuf, BLOCK, k->recvbuf, BLOCK, k->root)
+CALL(allgather, Allgather, k->sendbuf, BLOCK, k->recvbuf, BLOCK)
+CALL(alltoall, Alltoall, k->sendbuf, BLOCK, k->recvbuf, BLOCK)
+CALL(scatterv, Scatterv, SENT, k->recvbuf, BLOCK, k->root)
+CALL(gatherv, Gatherv, k->sendbuf, BLOCK, RECEIVED, k->root)
+CALL(allgatherv, Allgatherv, k->sendbuf, BLOCK, RECEIVED)
+CALL(alltoallv, Alltoallv, SENT, RECEIVED)
+CALL(reduce, Reduce, k->sendbuf, k->recvbuf, BLOCK, k->op, k->root)
+CALL(allreduce, Allreduce, k->sendbuf, k->recvbuf, BLOCK, k->op)
+CALL(reduce_scatter, Reduce_scatter, k->sendbuf, k->recvbuf, k->recvcounts, k->type, k->op)
+CALL(scan, Scan, k->sendbuf, k->recvbuf, BLOCK, k->op)
+CALL(exscan, Exscan, k->sendbuf, k->recvbuf, BLOCK, k->op)
 
 static const row rows[] = {
     {"Bcast", bcast, "bt", ONE, ONE, EVERYWHERE},
@@ -85,8 +89,10 @@ static const row rows[] = {
     {"Scatterv", scatterv, "smrt", EACH, ONE, SEND_AT_ROOT},
     {"Gatherv", gatherv, "srnt", ONE, EACH, RECV_AT_ROOT},
     {"Allgatherv", allgatherv, "srn", ONE, EACH, EVERYWHERE},
+    {"Alltoallv", alltoallv, "smrn", EACH, EACH, EVERYWHERE},
     {"Reduce", reduce, "srot", ONE, ONE, RECV_AT_ROOT},
     {"Allreduce", allreduce, "sro", ONE, ONE, EVERYWHERE},
+    {"Reduce_scatter", reduce_scatter, "srno", EACH, ONE, EVERYWHERE},
     {"Scan", scan, "sro", ONE, ONE, EVERYWHERE},
     {"Exscan", exscan, "sro", ONE, ONE, EVERYWHERE},
     {NULL, NULL, NULL, ONE, ONE, EVERYWHERE},
@@ -133,11 +139,11 @@ static lm_array *call_array(call *k, int arg, const char *what, bool writes)
 {
     lm_array *a = lm_toarray(k->L, arg);
     if (!a) {
-        lm_mistake(k->L, &k->mistake, arg, k->row->name, "%s: array expected, got %s", what, luaL_typename(k->L, arg));
+        lm_mistake(k->L, &k->mistake, arg, k->name, "%s: array expected, got %s", what, luaL_typename(k->L, arg));
         return NULL;
     }
     const char *why = lm_unusable(a, writes);
-    if (why) lm_mistake(k->L, &k->mistake, arg, k->row->name, "%s: %s", what, why);
+    if (why) lm_mistake(k->L, &k->mistake, arg, k->name, "%s: %s", what, why);
     return a;
 }
 
@@ -148,8 +154,8 @@ static void call_read(call *k)
     int arg = 2;
     lua_settop(L, 1 + (int)strlen(k->row->arguments));
     for (const char *p = k->row->arguments; *p; p++, arg++) {
-        if (*p == 't') k->root = lm_readroot(L, arg, k->c, k->row->name, &k->mistake);
-        else if (*p == 'o') k->opid = lm_readop(L, k->op_arg = arg, k->row->name, &k->mistake);
+        if (*p == 't') k->root = lm_readroot(L, arg, k->c, k->name, &k->mistake);
+        else if (*p == 'o') k->opid = lm_readop(L, k->op_arg = arg, k->name, &k->mistake);
         else if (*p == 's') k->send_arg = arg;
         else if (*p == 'r' || *p == 'b') k->recv_arg = arg;
     }
@@ -167,6 +173,12 @@ static void call_read(call *k)
 
 /* --- equal blocks ----------------------------------------------------------------------------------------- */
 
+static void call_reducible(call *k, const lm_array *a)
+{
+    const char *why = a && k->opid < LM_OPS ? lm_reducible(k->opid, a) : NULL;
+    if (why) lm_mistake(k->L, &k->mistake, k->op_arg, k->name, "%s %s", lm_opnames[k->opid], why);
+}
+
 /* Sets block and dtype: from the side this rank has. */
 static void call_block(call *k)
 {
@@ -176,12 +188,9 @@ static void call_block(call *k)
     k->dtype = (lm_dtype)a->dtype;
     k->block = held == EACH ? a->size / k->c->size : a->size;
     if (held == EACH && a->size % k->c->size)
-        lm_mistake(k->L, &k->mistake, k->send ? k->send_arg : k->recv_arg, k->row->name,
+        lm_mistake(k->L, &k->mistake, k->send ? k->send_arg : k->recv_arg, k->name,
                    "%s has %I elements, which %d ranks do not divide", k->send ? "send" : "recv", (lua_Integer)a->size, k->c->size);
-    if (k->opid < LM_OPS && k->op_arg) {
-        const char *why = lm_reducible(k->opid, a);
-        if (why) lm_mistake(k->L, &k->mistake, k->op_arg, k->row->name, "%s %s", lm_opnames[k->opid], why);
-    }
+    if (k->op_arg) call_reducible(k, a);
 }
 
 /* Makes recv when it was left out, else compares it with send. */
@@ -189,13 +198,13 @@ static void call_fit(call *k, int64_t needed)
 {
     if (!k->send || !k->recv) return;
     if (k->recv->dtype != k->send->dtype)
-        lm_mistake(k->L, &k->mistake, k->recv_arg, k->row->name, "recv is %s, send is %s", lm_dtypes[k->recv->dtype].name,
+        lm_mistake(k->L, &k->mistake, k->recv_arg, k->name, "recv is %s, send is %s", lm_dtypes[k->recv->dtype].name,
                    lm_dtypes[k->send->dtype].name);
     else if (k->recv->size != needed)
-        lm_mistake(k->L, &k->mistake, k->recv_arg, k->row->name, "recv has %I elements, expected %I", (lua_Integer)k->recv->size,
+        lm_mistake(k->L, &k->mistake, k->recv_arg, k->name, "recv has %I elements, expected %I", (lua_Integer)k->recv->size,
                    (lua_Integer)needed);
     else if (lm_overlap(k->send, k->recv))
-        lm_mistake(k->L, &k->mistake, k->recv_arg, k->row->name, "send and recv share memory; pass mpi.IN_PLACE instead of one");
+        lm_mistake(k->L, &k->mistake, k->recv_arg, k->name, "send and recv share memory; pass mpi.IN_PLACE instead of one");
 }
 
 /* Pushes the array a call was not given: as send, with `rows` in the first dimension. */
@@ -229,40 +238,153 @@ static void call_buffers(call *k)
     else k->sendbuf = MPI_IN_PLACE;
 }
 
-static void call_wait(call *k) { lm_wait(k->L, k->row->name, strchr(k->row->arguments, 't') ? "root" : NULL, k->root, -1); }
+static void call_wait(call *k) { lm_wait(k->L, k->name, strchr(k->row->arguments, 't') ? "root" : NULL, k->root, -1); }
 
+/* A nonblocking call cannot wait for the others' opinion: its mistakes raise here alone. */
 static void call_agree(call *k, bool always, uint64_t also)
 {
+    if (k->nonblocking) {
+        if (k->mistake) luaL_error(k->L, "%s", k->mistake);
+        return;
+    }
     call_wait(k);
-    lm_intent intent = {k->row->name, k->op_arg && k->opid < LM_OPS ? lm_opnames[k->opid] : NULL,
+    lm_intent intent = {k->name, k->op_arg && k->opid < LM_OPS ? lm_opnames[k->opid] : NULL,
                         strchr(k->row->arguments, 't') ? k->root : -1, k->dtype, k->block, also, k->mistake};
     lm_agree(k->L, k->c, &intent, always);
 }
+
+/* Whether there is a result for this rank. */
+static bool call_has_result(const call *k) { return k->recv && !(k->made && k->row->call == exscan && k->c->rank == 0); }
+
+/* For a nonblocking call: pushes the request, which keeps all that is on the stack and marks the arrays. */
+static void call_request(call *k)
+{
+    lua_State *L = k->L;
+    int top = lua_gettop(L);
+    lm_request *r = lm_newrequest(L, 1, k->name, strchr(k->row->arguments, 't') ? "root" : NULL, k->root, -1);
+    k->request_at = top + 1;
+    for (int i = 2; i <= top; i++) {
+        lua_pushvalue(L, i);
+        lm_keep(L);
+    }
+    if (k->send) lm_markarray(L, r, k->send_arg, false);
+    if (k->recv) lm_markarray(L, r, k->recv_arg, true);
+    r->array = k->recv;
+    r->room = k->recvbuf;
+    if (call_has_result(k)) lua_pushvalue(L, k->recv_arg);
+    else lua_pushnil(L);
+    lua_setiuservalue(L, k->request_at, 2);
+    k->request = r;
+}
+
+/* Hands the call to MPI. */
+static int call_mpi(call *k)
+{
+    if (k->nonblocking) call_request(k);
+    call_wait(k);
+    return k->row->call(k);
+}
+
+/* --- reductions ------------------------------------------------------------------------------------------- */
 
 /* Native reductions beyond an int's reach, piece by piece: elements do not depend on each other. */
 static int call_pieces(call *k, int64_t n)
 {
     enum { PIECE = 1 << 30 };
     int size = lm_dtypes[k->dtype].size, code = MPI_SUCCESS;
+    if (k->nonblocking) return luaL_error(k->L, "%s: more than 2^31 elements; the blocking call takes them", k->name);
     for (int64_t at = 0; at < n && code == MPI_SUCCESS; at += PIECE) {
         call piece = *k;
         if (k->sendbuf != MPI_IN_PLACE) piece.sendbuf = (const char *)k->sendbuf + at * size;
         if (k->recvbuf) piece.recvbuf = (char *)k->recvbuf + at * size;
         piece.count = n - at < PIECE ? (int)(n - at) : PIECE;
-        code = k->row->call(&piece);
+        code = call_mpi(&piece);
     }
+    return code;
+}
+
+/* What a fold needs when the ranks' arrays are all here. */
+typedef struct fold {
+    const lm_array *like; /* what each rank gave */
+    char *blocks;         /* by rank */
+    int64_t count;        /* how many of them are combined */
+    size_t offset;        /* of this rank's part in the combination, in bytes */
+    lm_array *recv;       /* NULL: no result here */
+} fold;
+
+static void fold_finish(lua_State *L, const fold *f, int op)
+{
+    lm_foldblocks(L, op, f->like, f->blocks, f->count);
+    if (f->recv) lm_unpack(f->recv, f->blocks + (size_t)(f->count - 1) * lm_bytes(f->like) + f->offset);
+}
+
+static void fold_finish_request(lua_State *L, lm_request *r, int index)
+{
+    (void)r;
+    int top = lua_gettop(L);
+    lua_getiuservalue(L, index, 1);
+    lua_getfield(L, -1, "fold");
+    lua_getfield(L, -2, "op");
+    fold_finish(L, lua_touserdata(L, -2), lua_gettop(L));
+    lua_settop(L, top);
+}
+
+/* Reductions that MPI cannot do by itself and that cannot run a callback where they are: all blocks come to all ranks,
+   which combine them in rank order; a raising operator raises on each. */
+static int call_fold(call *k, const lm_array *like)
+{
+    lua_State *L = k->L;
+    size_t bytes = lm_bytes(like);
+    fold *f = lua_newuserdatauv(L, sizeof *f, 0);
+    *f = (fold){like, lua_newuserdatauv(L, bytes * (size_t)k->c->size, 0), k->c->size, 0, k->recv};
+    if (k->row->call == scan) f->count = k->c->rank + 1;
+    if (k->row->call == exscan) f->count = k->c->rank;
+    if (f->count == 0) f->recv = NULL;
+    if (k->recvdispls) f->offset = (size_t)k->recvdispls[k->c->rank] * (size_t)lm_dtypes[like->dtype].size;
+    char *mine = lua_newuserdatauv(L, bytes, 0);
+    lm_pack(like, mine);
+    lm_span span = lm_spanof(MPI_BYTE, (int64_t)bytes);
+    row gathering = {.name = k->name, .call = allgather, .arguments = "sr"};
+    call g = *k;
+    g.row = &gathering;
+    g.sendbuf = mine;
+    g.recvbuf = f->blocks;
+    g.count = span.count;
+    g.type = span.type;
+    int code = call_mpi(&g);
+    lm_endspan(&span);
+    k->request = g.request;
+    k->request_at = g.request_at;
+    if (!k->nonblocking) {
+        lm_mpi(L, code, k->name);
+        fold_finish(L, f, k->op_arg);
+        k->recvbuf = NULL; /* unpacked already */
+        return code;
+    }
+    if (!call_has_result(k)) {
+        lua_pushnil(L);
+        lua_setiuservalue(L, k->request_at, 2);
+    }
+    k->request->array = NULL;
+    k->request->finish = fold_finish_request;
+    lua_getiuservalue(L, k->request_at, 1);
+    lua_pushlightuserdata(L, f);
+    lua_setfield(L, -2, "fold");
+    lua_pushvalue(L, k->op_arg);
+    lua_setfield(L, -2, "op");
     return code;
 }
 
 static int call_reduce(call *k)
 {
+    const lm_array *like = k->send ? k->send : k->recv;
+    if (!lm_isnative(k->opid, k->dtype) && (k->nonblocking || k->row->call == reduce_scatter)) return call_fold(k, like);
     lm_reduction r;
-    lm_beginreduction(k->L, &r, k->op_arg, k->send ? k->send : k->recv);
+    lm_beginreduction(k->L, &r, k->op_arg, like);
     k->op = r.mpi;
     k->type = r.type;
     k->count = (int)r.count;
-    call_wait(k);
-    int code = r.count > INT_MAX ? call_pieces(k, r.count) : k->row->call(k);
+    int code = r.count > INT_MAX && k->row->call != reduce_scatter ? call_pieces(k, r.count) : call_mpi(k);
     lm_endreduction(&r);
     if (r.message) { /* a Lua operator may have raised on some rank */
         if (r.failed) k->mistake = luaL_tolstring(k->L, r.message, NULL);
@@ -276,8 +398,7 @@ static int call_blocks(call *k)
     lm_span span = lm_spanof(lm_mpitype(k->dtype), k->block);
     k->count = span.count;
     k->type = span.type;
-    call_wait(k);
-    int code = k->row->call(k);
+    int code = call_mpi(k);
     lm_endspan(&span);
     return code;
 }
@@ -292,75 +413,164 @@ static int64_t row_elements(const lm_array *a)
     return n;
 }
 
-/* Finds what each rank gives or takes: gathered from the ranks' own arrays and, when counts are given, compared with
-   them, so that MPI never meets a count that is wrong. Pushes the memory of counts and displacements. */
-static void call_counts(call *k, int counts_arg)
+/* Reads the counts at arg, in rows, one for each rank, and pushes the memory they and the displacements are in. Where
+   `parts` is known it says what each rank has (-1: unknown): counts must agree, and may be left out. `total` becomes
+   their sum. */
+static int *counts_read(call *k, int arg, const int64_t *parts, int64_t *total)
 {
     lua_State *L = k->L;
-    int n = k->c->size;
-    bool scatters = k->row->use == SEND_AT_ROOT, has_all = scatters ? k->sends : k->receives;
-    const lm_array *part = scatters ? k->recv : k->send, *whole = scatters ? k->send : k->recv;
-    int64_t mine = part ? array_rows(part) : -1; /* -1: in place, its part lies in the whole */
-    int64_t *parts = lua_newuserdatauv(L, sizeof *parts * (size_t)n, 0);
-    call_wait(k);
-    if (k->row->use == EVERYWHERE) lm_mpi(L, MPI_Allgather(&mine, 1, MPI_INT64_T, parts, 1, MPI_INT64_T, k->comm), k->row->name);
-    else lm_mpi(L, MPI_Gather(&mine, 1, MPI_INT64_T, parts, 1, MPI_INT64_T, k->root, k->comm), k->row->name);
-    int *counts = lua_newuserdatauv(L, sizeof *counts * 2 * (size_t)n, 0), *displs = counts + n;
-    bool given = !lua_isnoneornil(L, counts_arg);
-    if (has_all && given && (!lua_istable(L, counts_arg) || (lua_Integer)lua_rawlen(L, counts_arg) != n))
-        lm_mistake(L, &k->mistake, counts_arg, k->row->name, "counts: list of %d integers expected, one for each rank, got %s", n,
-                   lua_istable(L, counts_arg) ? lua_pushfstring(L, "%I", (lua_Integer)lua_rawlen(L, counts_arg))
-                                              : luaL_typename(L, counts_arg));
-    int64_t total = 0, elements = whole ? row_elements(whole) : part ? row_elements(part) : 1;
-    for (int r = 0; has_all && !k->mistake && r < n; r++) {
-        int64_t count = parts[r];
-        if (given) {
+    int n = k->c->size, *counts = lua_newuserdatauv(L, sizeof *counts * 2 * (size_t)n, 0), *displs = counts + n;
+    bool given = !lua_isnoneornil(L, arg);
+    *total = 0;
+    if (given && !lua_istable(L, arg))
+        lm_mistake(L, &k->mistake, arg, k->name, "counts: list of %d integers expected, one for each rank, got %s", n, luaL_typename(L, arg));
+    else if (given && (lua_Integer)lua_rawlen(L, arg) != n)
+        lm_mistake(L, &k->mistake, arg, k->name, "counts: list of %d integers expected, one for each rank, got %I", n,
+                   (lua_Integer)lua_rawlen(L, arg));
+    for (int r = 0; r < n; r++) {
+        int64_t part = parts ? parts[r] : -1, count = part;
+        if (given && !k->mistake) {
             int is;
-            lua_rawgeti(L, counts_arg, r + 1);
+            lua_rawgeti(L, arg, r + 1);
             count = lua_tointegerx(L, -1, &is);
             lua_pop(L, 1);
             if (!is || count < 0)
-                lm_mistake(L, &k->mistake, counts_arg, k->row->name, "counts[%d] is not a count of rows", r + 1);
-            else if (parts[r] >= 0 && parts[r] != count)
-                lm_mistake(L, &k->mistake, counts_arg, k->row->name, "counts[%d] is %I, but the array on rank %d has %I rows", r + 1,
-                           (lua_Integer)count, r, (lua_Integer)parts[r]);
+                lm_mistake(L, &k->mistake, arg, k->name, "counts[%d] is not a count of rows", r + 1);
+            else if (part >= 0 && part != count)
+                lm_mistake(L, &k->mistake, arg, k->name, "counts[%d] is %I, but the array on rank %d has %I rows", r + 1,
+                           (lua_Integer)count, r, (lua_Integer)part);
         } else if (count < 0) {
-            lm_mistake(L, &k->mistake, counts_arg, k->row->name, "counts is missing: with mpi.IN_PLACE it is needed");
+            lm_mistake(L, &k->mistake, arg, k->name, "counts is missing");
         }
-        if (total > INT_MAX || count > INT_MAX)
-            lm_mistake(L, &k->mistake, counts_arg, k->row->name, "more than 2^31 rows; send fewer and longer ones");
+        if (k->mistake) count = 0;
+        if (count > INT_MAX || *total > INT_MAX)
+            lm_mistake(L, &k->mistake, arg, k->name, "more than 2^31 rows; send fewer and longer ones");
         counts[r] = (int)count;
-        displs[r] = (int)total;
-        total += count;
+        displs[r] = (int)*total;
+        *total += count;
     }
-    if (has_all && !k->mistake && k->made) call_make(k, total), whole = k->recv;
-    if (has_all && !k->mistake && whole && array_rows(whole) != total)
-        lm_mistake(L, &k->mistake, scatters ? k->send_arg : k->recv_arg, k->row->name, "%s has %I rows, the counts make %I",
-                   scatters ? "send" : "recv", (lua_Integer)array_rows(whole), (lua_Integer)total);
-    k->block = elements;
-    call_agree(k, true, 0);
-    k->count = mine < 0 ? 0 : (int)mine;
-    if (scatters) k->sendcounts = counts, k->senddispls = displs;
-    else k->recvcounts = counts, k->recvdispls = displs;
+    return counts;
 }
 
-static int call_varying(call *k, const char *counts_letter)
+/* Notes a mistake unless the array that holds the rows of all ranks has as many as the counts make. */
+static void counts_fit(call *k, const lm_array *whole, int arg, const char *what, int64_t total)
+{
+    if (whole && !k->mistake && array_rows(whole) != total)
+        lm_mistake(k->L, &k->mistake, arg, k->name, "%s has %I rows, the counts make %I", what, (lua_Integer)array_rows(whole),
+                   (lua_Integer)total);
+}
+
+/* The rows every rank's own array has, gathered where they are needed: the counts are compared with them, so that MPI
+   never meets one that is wrong. NULL for nonblocking calls, which cannot ask. */
+static int64_t *counts_ask(call *k, int64_t mine)
+{
+    if (k->nonblocking) return NULL;
+    int64_t *parts = lua_newuserdatauv(k->L, sizeof *parts * (size_t)k->c->size, 0);
+    call_wait(k);
+    lm_mpi(k->L,
+           k->row->use == EVERYWHERE ? MPI_Allgather(&mine, 1, MPI_INT64_T, parts, 1, MPI_INT64_T, k->comm)
+                                     : MPI_Gather(&mine, 1, MPI_INT64_T, parts, 1, MPI_INT64_T, k->root, k->comm),
+           k->name);
+    return parts;
+}
+
+/* Scatterv, Gatherv, Allgatherv: one side has the rows of all ranks. */
+static void counts_of_all(call *k, int arg)
+{
+    bool scatters = k->row->use == SEND_AT_ROOT;
+    const lm_array *part = scatters ? k->recv : k->send;
+    int64_t mine = part ? array_rows(part) : -1, total; /* -1: in place, the part lies in the whole */
+    int64_t *parts = counts_ask(k, mine);
+    k->count = mine < 0 ? 0 : (int)mine;
+    if (!(scatters ? k->sends : k->receives)) return;
+    int *counts = counts_read(k, arg, parts, &total);
+    if (k->made && !k->mistake) call_make(k, total);
+    counts_fit(k, scatters ? k->send : k->recv, scatters ? k->send_arg : k->recv_arg, scatters ? "send" : "recv", total);
+    if (scatters) k->sendcounts = counts, k->senddispls = counts + k->c->size;
+    else k->recvcounts = counts, k->recvdispls = counts + k->c->size;
+}
+
+/* Alltoallv: what this rank receives is what the others send it. */
+static void counts_of_pairs(call *k, int send_counts, int recv_counts)
+{
+    lua_State *L = k->L;
+    int n = k->c->size;
+    int64_t total, *parts = NULL;
+    if (!k->in_place) {
+        k->sendcounts = counts_read(k, send_counts, NULL, &total);
+        k->senddispls = k->sendcounts + n;
+        counts_fit(k, k->send, k->send_arg, "send", total);
+        if (!k->nonblocking) {
+            int64_t *sent = lua_newuserdatauv(L, sizeof *sent * 2 * (size_t)n, 0);
+            parts = sent + n;
+            for (int r = 0; r < n; r++) sent[r] = k->sendcounts[r];
+            call_wait(k);
+            lm_mpi(L, MPI_Alltoall(sent, 1, MPI_INT64_T, parts, 1, MPI_INT64_T, k->comm), k->name);
+        }
+    }
+    k->recvcounts = counts_read(k, recv_counts, parts, &total);
+    k->recvdispls = k->recvcounts + n;
+    if (k->made && !k->mistake) call_make(k, total);
+    counts_fit(k, k->recv, k->recv_arg, "recv", total);
+}
+
+/* Reduce_scatter: counts are the same everywhere, equal parts when left out; for MPI in elements. Returns a digest. */
+static uint64_t counts_of_parts(call *k, int arg)
+{
+    lua_State *L = k->L;
+    int n = k->c->size;
+    const lm_array *whole = k->in_place ? k->recv : k->send;
+    int64_t total, *parts = NULL, rows_all = whole ? array_rows(whole) : 0;
+    if (lua_isnoneornil(L, arg)) {
+        parts = lua_newuserdatauv(L, sizeof *parts * (size_t)n, 0);
+        for (int r = 0; r < n; r++) parts[r] = rows_all / n;
+        if (rows_all % n)
+            lm_mistake(L, &k->mistake, k->send_arg, k->name, "send has %I rows, which %d ranks do not divide; pass counts",
+                       (lua_Integer)rows_all, n);
+    }
+    int *counts = counts_read(k, arg, parts, &total), *displs = counts + n;
+    counts_fit(k, whole, k->in_place ? k->recv_arg : k->send_arg, k->in_place ? "recv" : "send", total);
+    if (k->made && !k->mistake) call_make(k, counts[k->c->rank]);
+    if (!k->in_place) counts_fit(k, k->recv, k->recv_arg, "recv", counts[k->c->rank]);
+    uint64_t digest = 0;
+    int64_t at = 0;
+    for (int r = 0; r < n; r++) {
+        int64_t elements = counts[r] * k->block;
+        if (at + elements > INT_MAX) lm_mistake(L, &k->mistake, k->send_arg, k->name, "more than 2^31 elements");
+        digest = (digest + (uint64_t)elements + 1) * UINT64_C(0x9E3779B97F4A7C15);
+        counts[r] = (int)elements;
+        displs[r] = (int)at;
+        at += elements;
+    }
+    k->recvcounts = counts;
+    k->recvdispls = displs;
+    return digest;
+}
+
+static int call_varying(call *k)
 {
     const lm_array *a = k->send ? k->send : k->recv;
+    const char *m = strchr(k->row->arguments, 'm'), *n = strchr(k->row->arguments, 'n');
+    int send_counts = m ? 2 + (int)(m - k->row->arguments) : 0, recv_counts = n ? 2 + (int)(n - k->row->arguments) : 0;
+    uint64_t also = 0;
     k->block = a ? row_elements(a) : -1;
     if (a) k->dtype = (lm_dtype)a->dtype;
     if (k->send && k->recv) {
         call_fit(k, k->recv->size);
         if (row_elements(k->send) != row_elements(k->recv))
-            lm_mistake(k->L, &k->mistake, k->recv_arg, k->row->name, "recv has rows of %I elements, send of %I",
+            lm_mistake(k->L, &k->mistake, k->recv_arg, k->name, "recv has rows of %I elements, send of %I",
                        (lua_Integer)row_elements(k->recv), (lua_Integer)row_elements(k->send));
     }
+    if (k->op_arg) call_reducible(k, a);
     call_agree(k, true, 0);
-    call_counts(k, 2 + (int)(counts_letter - k->row->arguments));
+    if (k->op_arg) also = counts_of_parts(k, recv_counts);
+    else if (m && n) counts_of_pairs(k, send_counts, recv_counts);
+    else counts_of_all(k, m ? send_counts : recv_counts);
+    call_agree(k, true, also);
     call_buffers(k);
+    if (k->op_arg) return call_reduce(k);
     k->type = lm_blocktype(lm_mpitype(k->dtype), k->block);
-    call_wait(k);
-    int code = k->row->call(k);
+    int code = call_mpi(k);
     MPI_Type_free(&k->type);
     return code;
 }
@@ -383,17 +593,36 @@ static int call_equal(call *k)
     return k->op_arg ? call_reduce(k) : call_blocks(k);
 }
 
+/* Upvalues: the row, the name (a string that lives as long as this), whether it is the nonblocking twin. */
 static int collective(lua_State *L)
 {
     call k = {.row = lua_touserdata(L, lua_upvalueindex(1)), .c = lm_checkcomm(L, 1), .L = L};
+    k.name = lua_tostring(L, lua_upvalueindex(2));
+    k.nonblocking = lua_toboolean(L, lua_upvalueindex(3));
     k.comm = k.c->comm;
     call_read(&k);
-    const char *counts = strpbrk(k.row->arguments, "mn");
-    lm_mpi(L, counts ? call_varying(&k, counts) : call_equal(&k), k.row->name);
-    if (k.recv && !k.recv->contiguous) lm_unpack(k.recv, k.recvbuf);
-    if (k.recv && !(k.made && k.row->call == exscan && k.c->rank == 0)) lua_pushvalue(L, k.recv_arg);
+    lm_mpi(L, strpbrk(k.row->arguments, "mn") ? call_varying(&k) : call_equal(&k), k.name);
+    if (k.nonblocking) {
+        lua_pushvalue(L, k.request_at);
+        lm_openrequest(L, k.request, LM_COLLECTS);
+        return 1;
+    }
+    if (k.recv && !k.recv->contiguous && k.recvbuf) lm_unpack(k.recv, k.recvbuf);
+    if (call_has_result(&k)) lua_pushvalue(L, k.recv_arg);
     else lua_pushnil(L);
     return 1;
+}
+
+/* Adds a row to the methods on top of the stack. */
+static void collective_add(lua_State *L, const row *r, bool nonblocking)
+{
+    char name[32];
+    snprintf(name, sizeof name, nonblocking ? "I%c%s" : "%c%s", nonblocking ? tolower(r->name[0]) : r->name[0], r->name + 1);
+    lua_pushlightuserdata(L, (void *)r);
+    lua_pushstring(L, name);
+    lua_pushboolean(L, nonblocking);
+    lua_pushcclosure(L, collective, 3);
+    lua_setfield(L, -2, name);
 }
 
 static int barrier(lua_State *L)
@@ -422,9 +651,8 @@ void luaopen_collective(lua_State *L)
     lua_setfield(L, -2, "IN_PLACE");
     lua_getfield(L, -1, "comm");
     for (const row *r = rows; r->name; r++) {
-        lua_pushlightuserdata(L, (void *)r);
-        lua_pushcclosure(L, collective, 1);
-        lua_setfield(L, -2, r->name);
+        collective_add(L, r, false);
+        collective_add(L, r, true);
     }
     lua_pushcfunction(L, barrier);
     lua_setfield(L, -2, "barrier");

@@ -55,6 +55,14 @@ static bool encode(lua_State *L, int index, lm_buffer *b)
     }
 }
 
+/* Pushes a buffer of this call's own: a finalizer may use the shared one while MPI is at work. */
+static lm_buffer *own_buffer(lua_State *L)
+{
+    lm_buffer *b = lm_newbuffer(L);
+    lua_toclose(L, -1);
+    return b;
+}
+
 /* One encoded value, or the message that says why there is none: bytes of a buffer from `at` on. */
 typedef struct parcel {
     size_t at, size;
@@ -189,7 +197,7 @@ static int values_bcast(lua_State *L)
 {
     lua_settop(L, 3);
     call k = call_begin(L, "bcast", 3);
-    lm_buffer *b = lm_scratch(L);
+    lm_buffer *b = own_buffer(L);
     parcel p = {0};
     if (k.c->rank == k.root) p = parcel_encode(L, 2, b);
     call_agree_parcel(&k, &p, b);
@@ -262,7 +270,7 @@ static int values_gather(lua_State *L)
 {
     lua_settop(L, 3);
     call k = call_begin(L, "gather", 3);
-    lm_buffer *b = lm_scratch(L);
+    lm_buffer *b = own_buffer(L);
     parcel p = parcel_encode(L, 2, b);
     call_agree_parcel(&k, &p, b);
     gather(&k, k.root, &p, b);
@@ -275,7 +283,7 @@ static int values_allgather(lua_State *L)
     lua_settop(L, 2);
     call k = call_begin(L, "allgather", 0);
     lm_comm *c = k.c;
-    lm_buffer *b = lm_scratch(L);
+    lm_buffer *b = own_buffer(L);
     parcel p = parcel_encode(L, 2, b);
     call_agree_parcel(&k, &p, b);
     block mine, *all = lua_newuserdatauv(L, sizeof(block) * (size_t)c->size, 0);
@@ -344,7 +352,7 @@ static int values_scatter(lua_State *L)
     lua_settop(L, 3);
     call k = call_begin(L, "scatter", 3);
     lm_comm *c = k.c;
-    lm_buffer *b = lm_scratch(L);
+    lm_buffer *b = own_buffer(L);
     bool here = c->rank == k.root;
     parcel *parcels = here ? encode_list(&k, 2, b) : NULL;
     const char *mistake = call_agree_list(&k);
@@ -381,7 +389,7 @@ static int values_alltoall(lua_State *L)
     lua_settop(L, 2);
     call k = call_begin(L, "alltoall", 0);
     lm_comm *c = k.c;
-    lm_buffer *b = lm_scratch(L);
+    lm_buffer *b = own_buffer(L);
     parcel *parcels = encode_list(&k, 2, b);
     const char *mistake = call_agree_list(&k);
     block *to = lua_newuserdatauv(L, sizeof(block) * 2 * (size_t)c->size, 0), *from = to + c->size;
@@ -449,7 +457,7 @@ static int protected_fold(lua_State *L)
 static void combine_anywhere(call *k, int root, bool prefixes)
 {
     lua_State *L = k->L;
-    lm_buffer *b = lm_scratch(L);
+    lm_buffer *b = own_buffer(L);
     parcel p = parcel_encode(L, 2, b);
     const char *own = parcel_mistake(L, &p, b);
     lua_pushcfunction(L, protected_fold);
@@ -467,7 +475,7 @@ static void combine_anywhere(call *k, int root, bool prefixes)
     if (here) {
         lua_pushboolean(L, prefixes);
         fine = lua_pcall(L, 4, 1, 0) == LUA_OK;
-        b = lm_scratch(L);
+        b->size = 0;
         p = parcel_encode(L, -1, b);
         p.failed = p.failed || !fine;
         if (!fine) { /* the message itself, not its encoding */

@@ -345,6 +345,36 @@ static int combine_blocks(lua_State *L)
     return 0;
 }
 
+/* b = a op b on blocks of the shape of r->like; a Lua operator's error is the result of the protected call. */
+static int combine(lua_State *L, lm_reduction *r, void *a, void *b)
+{
+    lm_dtype dtype = (lm_dtype)r->like->dtype;
+    switch (r->op) {
+    case LM_MAXLOC:
+    case LM_MINLOC:
+        pairs[dtype](a, b, r->like->size, r->op == LM_MAXLOC);
+        return LUA_OK;
+    case LM_FUNCTION:
+    case LM_BLOCKS: break;
+    default:
+        logical(dtype, r->op, a, b, r->like->size);
+        return LUA_OK;
+    }
+    lua_pushcfunction(L, r->op == LM_FUNCTION ? combine_elements : combine_blocks);
+    lua_pushlightuserdata(L, r);
+    lua_pushlightuserdata(L, a);
+    lua_pushlightuserdata(L, b);
+    lua_pushvalue(L, r->function);
+    return lua_pcall(L, 4, 0, 0);
+}
+
+void lm_foldblocks(lua_State *L, int op, const lm_array *like, char *blocks, int64_t n)
+{
+    lm_reduction r = {.op = lm_testop(L, op), .function = lua_absindex(L, op), .like = like};
+    for (int64_t i = 1; i < n; i++)
+        if (combine(L, &r, blocks + (size_t)(i - 1) * lm_bytes(like), blocks + (size_t)i * lm_bytes(like)) != LUA_OK) lua_error(L);
+}
+
 /* Called by MPI: nothing may unwind from here. */
 static void reduction_function(void *in, void *inout, int *count, MPI_Datatype *type)
 {
@@ -352,29 +382,11 @@ static void reduction_function(void *in, void *inout, int *count, MPI_Datatype *
     lm_reduction *r;
     int found;
     MPI_Type_get_attr(*type, reduction_key, &r, &found);
-    lua_State *L = r->L;
-    lm_dtype dtype = r->like->dtype;
-    switch (r->op) {
-    case LM_MAXLOC:
-    case LM_MINLOC:
-        pairs[dtype](in, inout, r->like->size, r->op == LM_MAXLOC);
-        return;
-    case LM_FUNCTION:
-    case LM_BLOCKS: break;
-    default:
-        logical(dtype, r->op, in, inout, r->like->size);
-        return;
-    }
     if (r->failed) return;
-    lua_pushcfunction(L, r->op == LM_FUNCTION ? combine_elements : combine_blocks);
-    lua_pushlightuserdata(L, r);
-    lua_pushlightuserdata(L, in);
-    lua_pushlightuserdata(L, inout);
-    lua_pushvalue(L, r->function);
     lm_in_operator = true;
-    if (lua_pcall(L, 4, 0, 0) != LUA_OK) {
+    if (combine(r->L, r, in, inout) != LUA_OK) {
         r->failed = true;
-        lua_replace(L, r->message);
+        lua_replace(r->L, r->message);
     }
     lm_in_operator = false;
 }
@@ -404,13 +416,18 @@ static MPI_Op reduction_native(lm_opid op)
     }
 }
 
+bool lm_isnative(lm_opid op, lm_dtype dtype)
+{
+    return reduction_native(op) != MPI_OP_NULL && !(op_logical(op) && lm_dtypes[dtype].kind == 'f');
+}
+
 void lm_beginreduction(lua_State *L, lm_reduction *r, int op, const lm_array *like)
 {
     *r = (lm_reduction){.L = L, .op = lm_testop(L, op), .function = op, .like = like};
     r->type = lm_mpitype(like->dtype);
     r->count = like->size;
     r->mpi = reduction_native(r->op);
-    if (r->mpi != MPI_OP_NULL && !(op_logical(r->op) && lm_dtypes[like->dtype].kind == 'f')) return;
+    if (lm_isnative(r->op, (lm_dtype)like->dtype)) return;
     const op_object *o = lm_test(L, op, &op_kind);
     r->mpi = reduction_op(o && o->commutative);
     lua_pushnil(L);

@@ -123,7 +123,9 @@ static int p2p_sendrecv(lua_State *L)
     int dest = lm_checkrank(L, 3, c, "dest", MPI_UNDEFINED), source = lm_checkrank(L, 4, c, "source", MPI_ANY_SOURCE);
     lm_outgoing o = lm_outgoingto("sendrecv", dest, lm_checktag(L, 5, 0), LM_CONCURRENT);
     int recvtag = lm_checktag(L, 6, MPI_ANY_TAG);
-    lm_sendvalue(L, c, &o, 2, lm_scratch(L));
+    lm_buffer *b = lm_newbuffer(L); /* the shared one may be used by a finalizer before the receive is done */
+    lua_toclose(L, -1);
+    lm_sendvalue(L, c, &o, 2, b);
     return value_receive(L, c, "sendrecv", source, recvtag, &o);
 }
 

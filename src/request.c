@@ -27,11 +27,16 @@ static omission *omissions;
 
 /* --- going on --------------------------------------------------------------------------------------------- */
 
+static void request_unmark(lm_request *r)
+{
+    for (int i = 0; i < 2; i++)
+        if (r->marks[i].block) lm_release(r->marks[i].block, &r->marks[i].flight);
+}
+
 static void request_finish(lm_request *r)
 {
     r->state = LM_COMPLETE;
-    for (int i = 0; i < 2; i++)
-        if (r->marks[i].block) lm_release(r->marks[i].block, &r->marks[i].flight);
+    request_unmark(r);
     bool arrived = !r->refused && !r->cancelled && !r->no_memory && r->code == MPI_SUCCESS;
     if (r->array && arrived) {
         if (r->type == LM_RECEIVES && r->envelope->head.bytes <= LM_ROOM) memcpy(r->room, r->envelope->body, r->envelope->head.bytes);
@@ -186,6 +191,9 @@ static int request_push(lua_State *L, int index, lm_request *r)
     if (r->refused) return luaL_error(L, "%s", lm_pushrefusal(L, r->call, &r->envelope->head, r->from, r->array));
     if (r->no_memory) return luaL_error(L, "not enough memory");
     if (r->type != LM_RECEIVES) {
+        void (*finish)(lua_State *, lm_request *, int) = r->finish;
+        r->finish = NULL;
+        if (finish) finish(L, r, index);
         lua_getiuservalue(L, index, 2);
         lua_pushnil(L);
         return 2;
@@ -279,7 +287,10 @@ static void remember(lm_request *r)
 /* Ends a request for good; its memory may go then. */
 static void request_close(lm_request *r)
 {
-    if (r->type == LM_NOTHING) return;
+    if (r->type == LM_NOTHING) {
+        request_unmark(r);
+        return;
+    }
     if (!r->observed) remember(r);
     lm_wait(NULL, "the end of its program: a request is open", NULL, 0, -1);
     if (r->type == LM_RECEIVES && r->state == LM_WAITING) {

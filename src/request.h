@@ -31,6 +31,7 @@ typedef struct lm_request {
     lm_envelope *envelope;
     lm_buffer *buffer;      /* for a value's payload */
     lm_arrival from;
+    void (*finish)(lua_State *L, struct lm_request *r, int index); /* runs once, when the script asks; may raise */
     lm_mark marks[2];
 } lm_request;
 

@@ -220,6 +220,176 @@ function TestVarying:test_rows_of_another_length_raise()
     lu.assertStrContains(message(comm.Allgatherv, comm, mine), "the ranks do not make the same call: [0] comm:Allgatherv(float64[3])")
 end
 
+function TestVarying:test_Alltoallv_exchanges_blocks_of_different_size()
+    everywhere(function (c)
+        local n, me = c:size(), c:rank()
+        -- rank a sends b + 1 rows to rank b when a + b is even
+        local function rows(a, b) return (a + b) % 2 == 0 and b + 1 or 0 end
+        local sendcounts, recvcounts, sent, received = {}, {}, 0, 0
+        for r = 0, n - 1 do
+            sendcounts[r + 1], recvcounts[r + 1] = rows(me, r), rows(r, me)
+            sent, received = sent + rows(me, r), received + rows(r, me)
+        end
+        local send = array.zeros({sent, 2}, "int32")
+        local i = 0
+        for r = 0, n - 1 do
+            for _ = 1, rows(me, r) do
+                i = i + 1
+                send[i] = me * 10 + r
+            end
+        end
+        local target, untouched = guarded(received * 2, "int32")
+        for _, got in ipairs {
+            c:Alltoallv(send, sendcounts),
+            c:Alltoallv(send, sendcounts, target:reshape {received, 2}, recvcounts),
+            (c:Ialltoallv(send, sendcounts, array.zeros({received, 2}, "int32"), recvcounts):wait()),
+        } do
+            i = 0
+            for r = 0, n - 1 do
+                for _ = 1, rows(r, me) do
+                    i = i + 1
+                    lu.assertEquals(got[i]:totable(), {r * 10 + me, r * 10 + me})
+                end
+            end
+            lu.assertEquals((got:shape()), received)
+        end
+        untouched()
+    end)
+end
+
+function TestVarying:test_Alltoallv_refuses_counts_that_do_not_fit_together()
+    if size == 1 then lu.skip "one rank" end
+    local ones, two = {}, {}
+    for r = 1, size do ones[r], two[r] = 1, r == 1 and 2 or 1 end
+    lu.assertStrContains(message(comm.Alltoallv, comm, array.zeros(size), ones, array.zeros(size + 1), rank == 0 and two or ones), "counts[1] is 2, but the array on rank 0 has 1 rows")
+    lu.assertStrContains(message(comm.Alltoallv, comm, array.zeros(size), two), ("send has %d rows, the counts make %d"):format(size, size + 1))
+    lu.assertStrContains(message(comm.Alltoallv, comm, array.zeros(size)), "counts is missing")
+    lu.assertEquals(comm:allreduce(1), size)
+end
+
+function TestVarying:test_Reduce_scatter_gives_each_its_part_of_the_sum()
+    everywhere(function (c)
+        local n, me = c:size(), c:rank()
+        for _, op in ipairs {mpi.SUM, function (a, b) return a + b end} do
+            local all = array.range(1, 2 * n):reshape {n, 2}
+            local part = c:Reduce_scatter(all, nil, nil, op)
+            lu.assertEquals(part:totable(), {{(2 * me + 1) * n, (2 * me + 2) * n}})
+            local counts, total = counts_of(c)
+            local whole = array.full({total, 2}, 1.5)
+            local mine, untouched = guarded(counts[me + 1] * 2, "float64")
+            c:Reduce_scatter(whole, mine:reshape {counts[me + 1], 2}, counts, op)
+            lu.assertEquals(mine:sum(), 1.5 * n * 2 * counts[me + 1])
+            untouched()
+        end
+    end)
+    if size > 1 then
+        lu.assertStrContains(message(comm.Reduce_scatter, comm, array.zeros(size + 1)), ("which %d ranks do not divide; pass counts"):format(size))
+        local counts = {}
+        for r = 1, size do counts[r] = 1 end
+        if rank == 0 then counts[1], counts[2] = 2, 0 end
+        lu.assertStrContains(message(comm.Reduce_scatter, comm, array.zeros(size), nil, counts), "the ranks do not make the same call")
+    end
+end
+
+TestNonblocking = {}
+
+function TestNonblocking:test_every_twin_gives_what_the_blocking_call_gives()
+    everywhere(function (c)
+        local n, me = c:size(), c:rank()
+        local counts, total = counts_of(c)
+        local mine = array.full(rows_of(me), me)
+        for _, count in ipairs {0, 1, 900} do
+            local function a() return array.full({count, 2}, me + 1) end
+            local function each() return array.full({count * n, 2}, me + 1) end
+            for root = 0, n - 1 do
+                local here = me == root
+                for _, case in ipairs {
+                    {"bcast", "Bcast", function () return a(), root end},
+                    {"scatter", "Scatter", function () return here and each() or nil, a(), root end},
+                    {"gather", "Gather", function () return a(), nil, root end},
+                    {"reduce", "Reduce", function () return a(), nil, mpi.MAX, root end},
+                    {"scatterv", "Scatterv", function ()
+                        return here and array.range(1, total):as "float64" or nil, here and counts or nil, mine:copy(), root
+                    end},
+                    {"gatherv", "Gatherv", function () return mine, nil, here and counts or nil, root end},
+                    {"allgather", "Allgather", function () return a() end},
+                    {"allgatherv", "Allgatherv", function () return mine, nil, counts end},
+                    {"alltoall", "Alltoall", function () return each() end},
+                    {"allreduce", "Allreduce", function () return a() end},
+                    {"scan", "Scan", function () return a() end},
+                    {"exscan", "Exscan", function () return a() end},
+                } do
+                    local twin, name, arguments = table.unpack(case)
+                    local expected = c[name](c, arguments())
+                    local got = c["I" .. twin](c, arguments()):wait()
+                    lu.assertTrue(got == expected, name)
+                end
+            end
+        end
+    end)
+end
+
+function TestNonblocking:test_reductions_with_every_kind_of_operator()
+    everywhere(function (c)
+        local n, me = c:size(), c:rank()
+        local sum = n * (n + 1) / 2
+        local block = mpi.op(function (a, b) b:copyfrom(array.of {a[1] + b[1], a[2] + b[2]}) end)
+        for _, op in ipairs {mpi.SUM, function (a, b) return a + b end, block} do
+            lu.assertEquals(c:Iallreduce(array.full(2, me + 1), nil, op):wait():totable(), {sum, sum})
+            lu.assertEquals(c:Iscan(array.full(2, 1), nil, op):wait():totable(), {me + 1, me + 1})
+            local before = c:Iexscan(array.full(2, 1), nil, op):wait()
+            lu.assertEquals(before and before:totable(), me > 0 and {me, me} or nil)
+            lu.assertEquals(c:Ireduce_scatter(array.full({n, 2}, 1), nil, nil, mpi.SUM):wait():totable(), {{n, n}})
+            local at_root = c:Ireduce(array.full(2, me + 1), nil, op, n - 1):wait()
+            lu.assertEquals(at_root and at_root:totable(), me == n - 1 and {sum, sum} or nil)
+        end
+        lu.assertEquals(c:Iallreduce(array.of {{me, me}}, nil, mpi.MAXLOC):wait():totable(), {{n - 1, n - 1}})
+        lu.assertEquals(c:Iallgather(array.full(2, me)):wait()[2 * n], n - 1)
+        lu.assertEquals(c:Ialltoall(array.full(n, me)):wait():totable(), array.range(0, n - 1):totable())
+        lu.assertEquals(c:Iallreduce(mpi.IN_PLACE, array.full(2, 1)):wait():totable(), {n, n})
+    end)
+end
+
+function TestNonblocking:test_several_are_under_way_at_once_and_views_too()
+    everywhere(function (c)
+        local n = c:size()
+        local m = array.full({100, 3}, c:rank() + 1)
+        local requests = {}
+        for j = 1, 3 do requests[j] = c:Iallreduce(m:col(j), nil, j == 2 and mpi.MAX or mpi.SUM) end
+        local values = mpi.waitall(requests)
+        lu.assertEquals({values[1][100], values[2][1], values[3][50]}, {n * (n + 1) / 2, n, n * (n + 1) / 2})
+        local target = array.zeros {100, 2}
+        c:Ibcast(c:rank() == 0 and m:col(1) or target:col(2)):wait()
+        if c:rank() > 0 then lu.assertEquals({target:get(100, 2), target:get(100, 1)}, {1, 0}) end
+    end)
+end
+
+function TestNonblocking:test_arrays_are_marked_until_it_is_complete()
+    local a = array.ones(100)
+    local r = comm:Iallreduce(a)
+    if not r:test() then lu.assertStrContains(message(function () a[1] = 2 end), "the array is being sent by a request") end
+    r:wait()
+    a[1] = 2
+    if size > 1 then
+        local b = array.zeros(5)
+        r = comm:Ibcast(b)
+        if not r:test() then lu.assertStrContains(message(b.fill, b, 1), "the array is being") end
+        r:wait()
+    end
+end
+
+function TestNonblocking:test_a_raising_operator_raises_at_wait()
+    if size == 1 then lu.skip "one rank" end
+    local r = comm:Iallreduce(array.ones(2), nil, function () error "later" end)
+    lu.assertStrContains(message(r.wait, r), "later")
+    lu.assertEquals(comm:allreduce(1), size)
+end
+
+function TestNonblocking:test_mistakes_raise_at_once()
+    lu.assertStrContains(message(comm.Iallreduce, comm, {}), "bad argument #1 to 'Iallreduce' (send: array expected, got table)")
+    lu.assertStrContains(message(comm.Iallgatherv, comm, array.ones(1)), "bad argument #3 to 'Iallgatherv' (counts is missing)")
+end
+
 TestReductions = {}
 
 local expected = {
