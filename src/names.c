@@ -85,7 +85,7 @@ lm_name lm_pushname(lua_State *L, int index)
 
 /* Modules that every rank has: their names are taken first. The globals come last of them, so that a constant
    which is also a global goes by its module. */
-static const char *const everywhere[] = {"mpi", "string", "table", "math", "utf8", "coroutine", "os", "io",
+static const char *const everywhere[] = {"mpi", "mpi.array", "string", "table", "math", "utf8", "coroutine", "os", "io",
                                          "debug", "package", LUA_GNAME, NULL};
 
 /* Whether the value on top, called field in this module, is one that goes by name. A file is a resource of this
