@@ -169,6 +169,58 @@ function TestWireTables:test_long_strings_travel_once()
     lu.assertEquals(travel({long, long, {long}}), {long, long, {long}})
 end
 
+function TestWireTables:test_records_with_the_same_and_with_other_keys_come_back()
+    local records = {}
+    for i = 1, 200 do
+        local r = {id = i, name = "name" .. i, x = i / 2}
+        if i % 3 == 0 then r.id = nil end
+        if i % 5 == 0 then r[("longkey"):rep(10)] = i end
+        if i % 7 == 0 then r[i] = "number" end
+        for k = 1, i % 40 do r["key" .. k] = k end
+        records[i] = r
+    end
+    lu.assertEquals(travel(records), records)
+end
+
+-- Whether b is a copy of a: what is one table in a is one table in b, and the other way round.
+local function is_copy(a, b, pairs_seen)
+    if type(a) ~= "table" then return rawequal(a, b) and math.type(a) == math.type(b) end
+    if pairs_seen[a] or pairs_seen[b] then return pairs_seen[a] == b and pairs_seen[b] == a end
+    if type(b) ~= "table" then return false end
+    pairs_seen[a], pairs_seen[b] = b, a
+    for k, v in pairs(a) do if not is_copy(v, b[k], pairs_seen) then return false end end
+    for k in pairs(b) do if a[k] == nil then return false end end
+    return true
+end
+
+function TestWireTables:test_thousands_of_random_tables_come_back()
+    math.randomseed(4)
+    local random = math.random
+    local function value(made, depth)
+        local kind = random(depth > 4 and 7 or 9)
+        if kind == 1 then return random(-300, 300)
+        elseif kind == 2 then return random(0)
+        elseif kind == 3 then return random() * 10 ^ random(-5, 5)
+        elseif kind == 4 then return ("s"):rep(random(0, 60))
+        elseif kind == 5 then return "word" .. random(100)
+        elseif kind == 6 then return random(2) == 1
+        elseif kind == 7 and #made > 0 then return made[random(#made)]
+        end
+        local t = {}
+        made[#made + 1] = t
+        local same = random(3) == 1 and value({}, 5)
+        for i = 1, random(0, 12) do t[i] = same or value(made, depth + 1) end
+        if random(3) == 1 then t[random(13)] = nil end
+        for _ = 1, random(0, 5) do t["key" .. random(50)] = value(made, depth + 1) end
+        if random(4) == 1 then t[random(-5, 40)] = random(5) end
+        return t
+    end
+    for _ = 1, 3000 do
+        local v = value({}, 0)
+        lu.assertTrue(is_copy(v, travel(v), {}))
+    end
+end
+
 local function nested(depth)
     local t = {}
     for _ = 2, depth do t = {inner = t} end
