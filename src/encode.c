@@ -532,14 +532,7 @@ static void encode_array(encoder *E, const lm_array *a)
     put_byte(E, a->ndim);
     for (int d = 0; d < a->ndim; d++) put_varint(E, (uint64_t)a->shape[d]);
     size_t n = lm_bytes(a);
-    char *to = room(E, n + 7);
-    if (a->contiguous) {
-        lm_pack(a, to);
-    } else { /* element by element, which wants aligned memory */
-        char *aligned = (char *)(((uintptr_t)to + 7) & ~(uintptr_t)7);
-        lm_pack(a, aligned);
-        memmove(to, aligned, n);
-    }
+    lm_pack(a, room(E, n));
     E->b->size += n;
 }
 
