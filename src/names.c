@@ -185,7 +185,9 @@ int lm_pushfieldname(lua_State *L, int index, bool refresh)
 {
     index = lua_absindex(L, index);
     if (fields_find(L, index)) return 1;
-    if (!refresh) return 0;
+    lm_codec *codec = lm_pushcodec(L);
+    lua_pop(L, 1);
+    if (!refresh && codec->listed == codec->modules) return 0;
     bool running = lua_gc(L, LUA_GCISRUNNING);
     lua_gc(L, LUA_GCSTOP);
     lua_pushcfunction(L, fields_fill);
@@ -195,6 +197,7 @@ int lm_pushfieldname(lua_State *L, int index, bool refresh)
         lua_pop(L, 1);
         return -1;
     }
+    codec->listed = codec->modules;
     return fields_find(L, index);
 }
 

@@ -371,6 +371,15 @@ function TestWireFunctions:test_a_c_function_of_a_module_loaded_later_travels()
     assertRefused(f, "cannot send a C function that is not a field of a module at value")
 end
 
+function TestWireFunctions:test_lua_functions_of_our_own_modules_travel_by_name_others_as_copies()
+    local ours, theirs = {f = function () end}, {f = function () end}
+    package.loaded["mpi.test_wire"], package.loaded["test_wire.theirs"] = ours, theirs
+    lu.assertIs(travel(ours.f), ours.f)
+    lu.assertNotIs(travel(theirs.f), theirs.f)
+    package.loaded["mpi.test_wire"], package.loaded["test_wire.theirs"] = nil, nil
+    lu.assertNotIs(travel(ours.f), ours.f)
+end
+
 function TestWireFunctions:test_a_c_function_that_only_a_global_holds_is_refused()
     test_wire_global = string.gmatch("a", "a")
     assertRefused({test_wire_global}, "cannot send a C function that is not a field of a module at value[1]")
@@ -569,6 +578,12 @@ function TestWireArrays:test_one_array_sent_twice_stays_one()
     lu.assertTrue(rawequal(back[1], back[2]) and rawequal(back[1], back.x))
     back[1]:set(1, 5)
     lu.assertEquals(back[2]:get(1), 5.0)
+end
+
+function TestWireArrays:test_an_array_without_memory_is_refused()
+    local a = array.zeros(4)
+    a:free()
+    assertRefused({x = a}, "cannot send an array whose memory was freed at value.x")
 end
 
 TestWireBytes = {}
