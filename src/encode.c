@@ -357,7 +357,8 @@ static int encode_list(encoder *E, list *l)
     if (type != LUA_TNONE) list_values(E, l, type);
     if (l->n < n) { /* the length again, in as many bytes as before */
         char *p = E->b->data + E->start + length, *last = E->b->data + body - 1;
-        for (uint64_t rest = (uint64_t)l->n; p <= last; p++, rest >>= 7) *p = (char)((rest & 0x7F) | (p < last ? 0x80 : 0));
+        for (uint64_t rest = (uint64_t)l->n; p <= last; p++, rest >>= 7)
+            *p = (char)((rest & 0x7F) | (p < last ? 0x80 : 0));
     }
     if (l->walking) l->more = lua_next(L, l->table);
     return kind;

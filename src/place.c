@@ -7,9 +7,10 @@
 static bool is_name(const char *s, size_t n)
 {
     if (n == 0 || n > 40 || (*s >= '0' && *s <= '9')) return false;
-    for (size_t i = 0; i < n; i++)
-        if (!(s[i] == '_' || (s[i] >= '0' && s[i] <= '9') || (s[i] >= 'A' && s[i] <= 'Z') || (s[i] >= 'a' && s[i] <= 'z')))
-            return false;
+    for (size_t i = 0; i < n; i++) {
+        bool letter = (s[i] >= 'A' && s[i] <= 'Z') || (s[i] >= 'a' && s[i] <= 'z');
+        if (!letter && s[i] != '_' && (s[i] < '0' || s[i] > '9')) return false;
+    }
     return true;
 }
 
