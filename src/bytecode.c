@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <string.h>
 
-/* --- reading --------------------------------------------------------------------------------------------------- */
+/* --- reading ------------------------------------------------------------------------------------------------- */
 
 /* The dump of one function and those nested in it. `wrong` says what the first error was; from then on reads give 0. */
 typedef struct dump {
@@ -81,13 +81,14 @@ static ptrdiff_t read_string(dump *D)
     return (ptrdiff_t)(n - 1);
 }
 
-/* --- instructions ------------------------------------------------------------------------------------------------- */
+/* --- instructions -------------------------------------------------------------------------------------------- */
 
 enum {
-    OP_LOADK = 3, OP_LOADKX = 4, OP_LFALSESKIP = 6, OP_LOADNIL = 8, OP_NEWTABLE = 19, OP_SELF = 20, OP_MMBIN = 46, OP_MMBINI = 47,
-    OP_MMBINK = 48, OP_CONCAT = 53, OP_CLOSE = 54, OP_TBC = 55, OP_JMP = 56, OP_CALL = 68, OP_TAILCALL = 69, OP_RETURN = 70, OP_RETURN0 = 71,
-    OP_RETURN1 = 72, OP_FORLOOP = 73, OP_FORPREP = 74, OP_TFORPREP = 75, OP_TFORCALL = 76, OP_TFORLOOP = 77,
-    OP_SETLIST = 78, OP_CLOSURE = 79, OP_VARARG = 80, OP_VARARGPREP = 81, OP_EXTRAARG = 82, OPCODES = 83
+    OP_LOADK = 3, OP_LOADKX = 4, OP_LFALSESKIP = 6, OP_LOADNIL = 8, OP_NEWTABLE = 19, OP_SELF = 20, OP_MMBIN = 46,
+    OP_MMBINI = 47, OP_MMBINK = 48, OP_CONCAT = 53, OP_CLOSE = 54, OP_TBC = 55, OP_JMP = 56, OP_CALL = 68,
+    OP_TAILCALL = 69, OP_RETURN = 70, OP_RETURN0 = 71, OP_RETURN1 = 72, OP_FORLOOP = 73, OP_FORPREP = 74,
+    OP_TFORPREP = 75, OP_TFORCALL = 76, OP_TFORLOOP = 77, OP_SETLIST = 78, OP_CLOSURE = 79, OP_VARARG = 80,
+    OP_VARARGPREP = 81, OP_EXTRAARG = 82, OPCODES = 83
 };
 
 /* What an instruction's operands are, and what must follow it. A, B, C:
@@ -212,7 +213,8 @@ static bool check_next(dump *D, const code *f, int pc, char rule)
     static const char names[] = "mdcjx";
     static const int wanted[] = {OP_MMBIN, OP_MMBINI, OP_MMBINK, OP_JMP, OP_EXTRAARG};
     if (rule == '.') return true;
-    return opcode(instruction(f, pc + 1)) == wanted[strchr(names, rule) - names] || fail(D, "an instruction lacks its second half");
+    bool there = opcode(instruction(f, pc + 1)) == wanted[strchr(names, rule) - names];
+    return there || fail(D, "an instruction lacks its second half");
 }
 
 /* The second half of a pair must follow the first. */
@@ -244,7 +246,8 @@ static bool check_special(dump *D, const code *f, int pc, uint32_t i)
         return arg_bx(i) < f->functions || fail(D, "an instruction's function is missing");
     case OP_NEWTABLE: { /* room for no more than the code can put there */
         int64_t items = c + (int64_t)arg_ax(next) * 256;
-        bool ok = arg_k(i) == (arg_ax(next) != 0) && items <= (int64_t)f->n * 64 && (b == 0 || (b < 32 && INT64_C(1) << (b - 1) <= (int64_t)f->n * 2));
+        bool pairs_fit = b == 0 || (b < 32 && INT64_C(1) << (b - 1) <= (int64_t)f->n * 2);
+        bool ok = arg_k(i) == (arg_ax(next) != 0) && items <= (int64_t)f->n * 64 && pairs_fit;
         return ok || fail(D, "a table is too large");
     }
     case OP_SETLIST:
@@ -258,8 +261,8 @@ static bool check_special(dump *D, const code *f, int pc, uint32_t i)
             constant = arg_ax(load);
             load = instruction(f, pc - 2);
         }
-        bool ok = (opcode(load) == OP_LOADK || opcode(load) == OP_LOADKX) && arg_a(load) == c && constant_is(D, f, constant, 'y');
-        return ok || fail(D, "a method's name is not a string");
+        bool ok = (opcode(load) == OP_LOADK || opcode(load) == OP_LOADKX) && arg_a(load) == c;
+        return (ok && constant_is(D, f, constant, 'y')) || fail(D, "a method's name is not a string");
     }
     case OP_CONCAT:
         return b >= 2 || fail(D, "an instruction's operand is out of range");
@@ -272,7 +275,8 @@ static bool check_special(dump *D, const code *f, int pc, uint32_t i)
     case OP_FORPREP: {
         if (!jumps_to(D, f, pc, after + arg_bx(i) + 1)) return false;
         uint32_t loop = instruction(f, (int)after + arg_bx(i));
-        return (opcode(loop) == OP_FORLOOP && arg_a(loop) == a && arg_bx(loop) == arg_bx(i) + 1) || fail(D, "a loop is not one");
+        bool ok = opcode(loop) == OP_FORLOOP && arg_a(loop) == a && arg_bx(loop) == arg_bx(i) + 1;
+        return ok || fail(D, "a loop is not one");
     }
     case OP_TFORPREP: {
         int64_t target = after + arg_bx(i);
@@ -317,7 +321,8 @@ static bool check_instructions(dump *D, code *f)
         if (has_register && arg_a(i) + registers_used(i) > f->registers)
             return fail(D, "an instruction's operand is out of range");
         if (op == OP_TBC || op == OP_TFORPREP) must_close = true;
-        if (op == OP_RETURN0 || op == OP_RETURN1 || ((op == OP_RETURN || op == OP_TAILCALL) && !arg_k(i))) f->closes = false;
+        if (op == OP_RETURN || op == OP_TAILCALL) f->closes = f->closes && arg_k(i);
+        if (op == OP_RETURN0 || op == OP_RETURN1) f->closes = false;
         if (takes_open(i) && (pc == 0 || !leaves_open(instruction(f, pc - 1))))
             return fail(D, "an instruction uses values that are not there");
         if (leaves_open(i) && !takes_open(instruction(f, pc + 1)))
@@ -372,12 +377,14 @@ static bool check_flow(dump *D, const code *f)
         uint32_t i = instruction(f, pc), forward = D->jumps[pc].forward, back = D->jumps[pc].back;
         int op = opcode(i), a = arg_a(i);
         if (forward || back) {
-            if (takes_open(i) || op == OP_EXTRAARG || (op == OP_SELF && !arg_k(i)) || (op >= OP_MMBIN && op <= OP_MMBINK))
+            bool second_half = op == OP_EXTRAARG || (op >= OP_MMBIN && op <= OP_MMBINK) || (op == OP_SELF && !arg_k(i));
+            if (second_half || takes_open(i))
                 return fail(D, "a jump leads between two halves");
             if (back) tables = 0;
             if (forward)
                 while (tables > 0 && made[tables - 1].pc >= (int)forward - 1) tables--;
-            if (depth > 0 && ((forward && (int)forward - 1 <= loops[depth - 1].from) || (int)back - 1 > loops[depth - 1].to))
+            int first = forward ? (int)forward - 1 : pc, last = (int)back - 1;
+            if (depth > 0 && (first <= loops[depth - 1].from || last > loops[depth - 1].to))
                 return fail(D, "a jump leads into a loop");
         }
         if (op == OP_FORLOOP) {
@@ -417,7 +424,7 @@ static bool check_flow(dump *D, const code *f)
     return true;
 }
 
-/* --- functions ---------------------------------------------------------------------------------------------------- */
+/* --- functions ----------------------------------------------------------------------------------------------- */
 
 static void read_constants(dump *D, code *f)
 {

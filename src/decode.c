@@ -148,7 +148,7 @@ static void decode_long_string(decoder *D, bool referred)
 static void decode_name(decoder *D)
 {
     int lead = D->p < D->end ? *D->p : NIL;
-    bool string = (lead >= STRING_0 && lead <= STRINGREF) || lead == LONGSTRING || lead == LONGSTRING + 1 || lead == REF;
+    bool string = (lead >= STRING_0 && lead <= STRINGREF) || (lead & ~REFERRED) == LONGSTRING || lead == REF;
     if (string) decode_value(D);
     if (!string || lua_type(D->L, -1) != LUA_TSTRING) bad(D, "a name is not a string");
 }

@@ -1,17 +1,12 @@
 #include "array.h"
 #include "format.h"
 #include "names.h"
+#include "place.h"
 #include "wire.h"
 
 #include <string.h>
 
-/* Where the encoder is: one for each table and function it is inside of, the innermost first. */
-typedef struct place {
-    struct place *outer;
-    enum { ITEM, VALUE, KEY, UPVALUENAME } what;
-    int slot;       /* stack index of the key (VALUE, KEY) or of the function (UPVALUENAME) */
-    lua_Integer at; /* ITEM: the position; UPVALUENAME: its number */
-} place;
+#define EXPECTED 16
 
 /* No Lua object is created on the way, so that no finalizer runs that might encode something itself. */
 typedef struct encoder {
@@ -20,108 +15,24 @@ typedef struct encoder {
     lm_codec *codec;
     size_t start;
     uint64_t strings; /* numbered so far */
-    place *place;
+    lm_place *place;
     int depth;
     bool searched; /* the modules' fields were listed anew for this message */
+    struct {
+        const void *key;
+        int number;
+    } expected[EXPECTED]; /* the keys of the last table, in order: records have the same ones */
 } encoder;
+
 
 static void encode_value(encoder *E, int type);
 
-/* --- refusing ------------------------------------------------------------------------------------------------ */
+/* --- giving up ------------------------------------------------------------------------------------------------ */
 
-static bool is_name(const char *s, size_t n)
-{
-    if (n == 0 || n > 40 || (*s >= '0' && *s <= '9')) return false;
-    for (size_t i = 0; i < n; i++)
-        if (!(s[i] == '_' || (s[i] >= '0' && s[i] <= '9') || (s[i] >= 'A' && s[i] <= 'Z') || (s[i] >= 'a' && s[i] <= 'z')))
-            return false;
-    return true;
-}
-
-static void add_string_key(luaL_Buffer *text, const char *s, size_t n)
-{
-    if (is_name(s, n)) {
-        luaL_addchar(text, '.');
-        luaL_addlstring(text, s, n);
-        return;
-    }
-    luaL_addstring(text, "[\"");
-    for (size_t i = 0; i < n && i < 40; i++) {
-        unsigned char c = (unsigned char)s[i];
-        if (c == '"' || c == '\\') luaL_addchar(text, '\\');
-        if (c >= ' ' && c != 127) {
-            luaL_addchar(text, (char)c);
-        } else {
-            char code[] = {'\\', (char)('0' + c / 100), (char)('0' + c / 10 % 10), (char)('0' + c % 10)};
-            luaL_addlstring(text, code, 4);
-        }
-    }
-    luaL_addstring(text, n > 40 ? "…\"]" : "\"]");
-}
-
-/* Adds ".key", "[3]", " (upvalue 'f')". */
-static void add_place(lua_State *L, luaL_Buffer *text, const place *p)
-{
-    size_t n;
-    const char *s;
-    switch (p->what) {
-    case ITEM:
-        lua_pushfstring(L, "[%I]", p->at);
-        break;
-    case UPVALUENAME:
-        s = lua_getupvalue(L, p->slot, (int)p->at);
-        lua_pop(L, 1);
-        lua_pushfstring(L, " (upvalue '%s')", s);
-        break;
-    case KEY:
-        lua_pushfstring(L, " (a key)");
-        break;
-    default:
-        switch (lua_type(L, p->slot)) {
-        case LUA_TSTRING:
-            s = lua_tolstring(L, p->slot, &n);
-            add_string_key(text, s, n);
-            return;
-        case LUA_TNUMBER:
-            if (lua_isinteger(L, p->slot)) lua_pushfstring(L, "[%I]", lua_tointeger(L, p->slot));
-            else lua_pushfstring(L, "[%f]", lua_tonumber(L, p->slot));
-            break;
-        case LUA_TBOOLEAN:
-            lua_pushfstring(L, "[%s]", lua_toboolean(L, p->slot) ? "true" : "false");
-            break;
-        default:
-            lua_pushfstring(L, "[a %s]", luaL_typename(L, p->slot));
-        }
-    }
-    luaL_addvalue(text);
-}
-
-#define SHOWN 10 /* places at each end of a long path */
-
-/* Raises "cannot send <what> at <place>"; the buffer is as it was. */
 static void refuse(encoder *E, const char *what)
 {
-    lua_State *L = E->L;
     E->b->size = E->start;
-    place *first = NULL;
-    int n = 0;
-    for (place *p = E->place; p; n++) { /* turn the list round: the outermost place is named first */
-        place *outer = p->outer;
-        p->outer = first;
-        first = p;
-        p = outer;
-    }
-    luaL_checkstack(L, LUA_MINSTACK, NULL);
-    luaL_Buffer text;
-    luaL_buffinit(L, &text);
-    luaL_addstring(&text, "value");
-    int i = 0;
-    for (place *p = first; p; p = p->outer, i++) {
-        if (n <= 2 * SHOWN || i < SHOWN || i >= n - SHOWN) add_place(L, &text, p);
-        else if (i == SHOWN) luaL_addstring(&text, "…");
-    }
-    luaL_pushresult(&text);
-    luaL_error(L, "cannot send %s at %s", what, lua_tostring(L, -1));
+    lm_refuse(E->L, E->place, what);
 }
 
 static void out_of_memory(encoder *E)
@@ -179,6 +90,13 @@ static inline char *write_integer(char *p, int64_t i)
     return p + 1 + size;
 }
 
+static inline char *write_float(char *p, double x)
+{
+    *p = (char)FLOAT;
+    memcpy(p + 1, &x, 8);
+    return p + 9;
+}
+
 static inline void put_integer(encoder *E, int64_t i)
 {
     char *p = room(E, 9);
@@ -187,9 +105,7 @@ static inline void put_integer(encoder *E, int64_t i)
 
 static inline void put_float(encoder *E, double x)
 {
-    char *p = room(E, 9);
-    *p = (char)FLOAT;
-    memcpy(p + 1, &x, 8);
+    write_float(room(E, 9), x);
     E->b->size += 9;
 }
 
@@ -267,10 +183,12 @@ static void encode_names(encoder *E, int lead, int names)
 
 /* --- tables -------------------------------------------------------------------------------------------------- */
 
-static void enter(encoder *E, place *p, const char *what)
+#define SLOTS 4 /* of the stack that a level takes */
+
+static void enter(encoder *E, lm_place *p, const char *what)
 {
     if (++E->depth > DEEPEST) refuse(E, lua_pushfstring(E->L, "%s nested deeper than %d levels", what, DEEPEST));
-    if (!lua_checkstack(E->L, LUA_MINSTACK)) out_of_memory(E);
+    if (E->depth % 4 == 0 && !lua_checkstack(E->L, 4 * SLOTS + LUA_MINSTACK)) out_of_memory(E);
     p->outer = E->place;
     E->place = p;
 }
@@ -343,9 +261,9 @@ static void loosen(encoder *E, size_t body, size_t n, int width)
         if (width) {
             to = write_integer(to, load_int(from, width));
         } else {
-            *to = (char)FLOAT;
-            memcpy(to + 1, from, 8);
-            to += 9;
+            double x;
+            memcpy(&x, from, sizeof x);
+            to = write_float(to, x);
         }
     }
     E->b->size = (size_t)(to - E->b->data);
@@ -394,7 +312,7 @@ static int list_integers(encoder *E, list *l, size_t body, int *width)
 static void list_values(encoder *E, list *l, int type)
 {
     lua_State *L = E->L;
-    place *p = E->place;
+    lm_place *p = E->place;
     lua_Integer holes = 0;
     size_t end = E->b->size;
     lua_Integer last = l->at - 1;
@@ -439,17 +357,28 @@ static int encode_list(encoder *E, list *l)
     if (type != LUA_TNONE) list_values(E, l, type);
     if (l->n < n) { /* the length again, in as many bytes as before */
         char *p = E->b->data + E->start + length, *last = E->b->data + body - 1;
-        for (uint64_t rest = (uint64_t)l->n; p <= last; p++, rest >>= 7) *p = (char)((rest & 0x7F) | (p < last ? 0x80 : 0));
+        for (uint64_t rest = (uint64_t)l->n; p <= last; p++, rest >>= 7)
+            *p = (char)((rest & 0x7F) | (p < last ? 0x80 : 0));
     }
     if (l->walking) l->more = lua_next(L, l->table);
     return kind;
+}
+
+/* Notes the key below the top as the one to expect at this place, if it is one with a number of a byte. */
+static void expect(encoder *E, size_t nth)
+{
+    const char *s = lua_tostring(E->L, -2);
+    const lm_entry *e = lm_mapfind(&E->codec->strings, s);
+    bool short_number = lm_mapheld(&E->codec->strings, e) && lm_mapnumber(e) < STRINGREFS;
+    E->expected[nth].key = short_number ? lua_topointer(E->L, -2) : NULL;
+    E->expected[nth].number = short_number ? (int)lm_mapnumber(e) : 0;
 }
 
 /* The table on top, with what it has in it. */
 static void encode_contents(encoder *E)
 {
     lua_State *L = E->L;
-    place here = {.what = ITEM};
+    lm_place here = {.what = LM_ITEM};
     enter(E, &here, "a table");
     list l = {.table = lua_gettop(L), .n = (lua_Integer)lua_rawlen(L, -1), .walking = true};
     put_byte(E, TABLE);
@@ -462,19 +391,22 @@ static void encode_contents(encoder *E)
     here.slot = l.table + 1;
     size_t pairs = 0;
     for (; l.more; l.more = lua_next(L, l.table)) {
-        int type = lua_type(L, -2);
-        if (type == LUA_TSTRING) {
+        int type;
+        if (pairs < EXPECTED && E->expected[pairs].key && lua_topointer(L, -2) == E->expected[pairs].key) {
+            put_byte(E, STRINGREF_0 + E->expected[pairs].number);
+        } else if ((type = lua_type(L, -2)) == LUA_TSTRING) {
             encode_string(E, -2);
+            if (pairs < EXPECTED) expect(E, pairs);
         } else if (l.n > 0 && lua_isinteger(L, -2) && lua_tointeger(L, -2) >= 1 && lua_tointeger(L, -2) <= l.n) {
             lua_pop(L, 1);
             continue;
         } else {
-            here.what = KEY;
+            here.what = LM_KEY;
             lua_pushvalue(L, -2);
             encode_value(E, type);
             lua_pop(L, 1);
         }
-        here.what = VALUE;
+        here.what = LM_VALUE;
         encode_value(E, lua_type(L, -1));
         lua_pop(L, 1);
         pairs++;
@@ -527,7 +459,7 @@ static int put_dump(lua_State *L, const void *bytes, size_t n, void *E)
 static void put_upvalues(encoder *E)
 {
     lua_State *L = E->L;
-    place here = {.what = UPVALUENAME, .slot = lua_gettop(L)};
+    lm_place here = {.what = LM_UPVALUE, .slot = lua_gettop(L)};
     enter(E, &here, "a function");
     lm_map *objects = &E->codec->objects;
     for (int i = 1; lua_getupvalue(L, here.slot, i); i++) {
@@ -600,8 +532,9 @@ static void encode_array(encoder *E, const lm_array *a)
     put_byte(E, a->dtype);
     put_byte(E, a->ndim);
     for (int d = 0; d < a->ndim; d++) put_varint(E, (uint64_t)a->shape[d]);
-    lm_pack(a, room(E, lm_bytes(a)));
-    E->b->size += lm_bytes(a);
+    size_t n = lm_bytes(a);
+    lm_pack(a, room(E, n));
+    E->b->size += n;
 }
 
 static void encode_userdata(encoder *E)
@@ -648,6 +581,7 @@ static void encode_value(encoder *E, int type)
     }
 }
 
+/* A message that is one string: nothing can refer to it. */
 static void encode_lonely_string(encoder *E, int index)
 {
     size_t n;
@@ -661,21 +595,24 @@ static void encode_lonely_string(encoder *E, int index)
     put_bytes(E, s, n);
 }
 
-void lm_encode(lua_State *L, int index, lm_buffer *b)
+static void encode_message(lua_State *L, int index, lm_buffer *b)
 {
-    encoder E = {.L = L, .b = b, .start = b->size};
+    encoder E;
+    E.L = L;
+    E.b = b;
+    E.start = b->size;
     put_byte(&E, FORMAT);
-    switch (lua_type(L, index)) {
-    case LUA_TNIL: put_byte(&E, NIL); return;
-    case LUA_TBOOLEAN: put_byte(&E, lua_toboolean(L, index) ? TRUE : FALSE); return;
-    case LUA_TNUMBER:
-        if (lua_isinteger(L, index)) put_integer(&E, lua_tointeger(L, index));
-        else put_float(&E, lua_tonumber(L, index));
+    if (lua_type(L, index) == LUA_TSTRING) {
+        encode_lonely_string(&E, index);
         return;
-    case LUA_TSTRING: encode_lonely_string(&E, index); return;
     }
+    E.strings = 0;
+    E.place = NULL;
+    E.depth = 0;
+    E.searched = false;
+    memset(E.expected, 0, sizeof E.expected);
     int top = lua_gettop(L);
-    if (!lua_checkstack(L, LUA_MINSTACK)) out_of_memory(&E);
+    if (!lua_checkstack(L, 4 * SLOTS + LUA_MINSTACK)) out_of_memory(&E);
     lua_pushvalue(L, index);
     E.codec = lm_pushcodec(L);
     lua_insert(L, -2);
@@ -683,4 +620,21 @@ void lm_encode(lua_State *L, int index, lm_buffer *b)
         out_of_memory(&E);
     encode_value(&E, lua_type(L, -1));
     lua_settop(L, top);
+}
+
+void lm_encode(lua_State *L, int index, lm_buffer *b)
+{
+    if (!lm_reserve(L, b, 10)) luaL_error(L, "not enough memory");
+    char *p = b->data + b->size;
+    *p++ = (char)FORMAT;
+    switch (lua_type(L, index)) { /* small messages are sent most often */
+    case LUA_TNIL: *p++ = (char)NIL; break;
+    case LUA_TBOOLEAN: *p++ = (char)(lua_toboolean(L, index) ? TRUE : FALSE); break;
+    case LUA_TNUMBER:
+        if (lua_isinteger(L, index)) p = write_integer(p, lua_tointeger(L, index));
+        else p = write_float(p, lua_tonumber(L, index));
+        break;
+    default: encode_message(L, index, b); return;
+    }
+    b->size = (size_t)(p - b->data);
 }

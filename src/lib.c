@@ -71,6 +71,10 @@ int luaopen_mpi(lua_State *L)
     lua_newtable(L);
     luaopen_session(L);
     luaopen_array(L);
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+    lua_pushvalue(L, -2);
+    lua_setfield(L, -2, "mpi.array"); /* require "mpi.array", and it travels by name */
+    lua_pop(L, 1);
     lua_setfield(L, -2, "array");
     luaopen_comm(L);
     luaopen_op(L);

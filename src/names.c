@@ -85,7 +85,7 @@ lm_name lm_pushname(lua_State *L, int index)
 
 /* Modules that every rank has: their names are taken first. The globals come last of them, so that a constant
    which is also a global goes by its module. */
-static const char *const everywhere[] = {"mpi", "string", "table", "math", "utf8", "coroutine", "os", "io",
+static const char *const everywhere[] = {"mpi", "mpi.array", "string", "table", "math", "utf8", "coroutine", "os", "io",
                                          "debug", "package", LUA_GNAME, NULL};
 
 /* Whether the value on top, called field in this module, is one that goes by name. A file is a resource of this
@@ -185,7 +185,9 @@ int lm_pushfieldname(lua_State *L, int index, bool refresh)
 {
     index = lua_absindex(L, index);
     if (fields_find(L, index)) return 1;
-    if (!refresh) return 0;
+    lm_codec *codec = lm_pushcodec(L);
+    lua_pop(L, 1);
+    if (!refresh && codec->listed == codec->modules) return 0;
     bool running = lua_gc(L, LUA_GCISRUNNING);
     lua_gc(L, LUA_GCSTOP);
     lua_pushcfunction(L, fields_fill);
@@ -195,6 +197,7 @@ int lm_pushfieldname(lua_State *L, int index, bool refresh)
         lua_pop(L, 1);
         return -1;
     }
+    codec->listed = codec->modules;
     return fields_find(L, index);
 }
 

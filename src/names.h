@@ -12,6 +12,7 @@ typedef struct lm_codec {
     lm_map strings, objects; /* of the encoding under way */
     lm_map named;            /* tables that have a name: their addresses */
     uint64_t modules;        /* digest of package.loaded when `named` was filled, 0 when it must be filled again */
+    uint64_t listed;         /* the same when the fields of modules were listed */
 } lm_codec;
 
 /* Pushes the state's codec. */
@@ -25,9 +26,9 @@ typedef enum lm_name { LM_NONAME, LM_ISGLOBALS, LM_ISMODULE, LM_ISREGISTERED } l
 /* The kind of name the value at index has as a whole; pushes the name unless none or globals. */
 lm_name lm_pushname(lua_State *L, int index);
 
-/* Pushes module and field when the function or userdata at index is a field of a module: 1; else 0. With refresh the
-   modules are searched again before the answer is no; -1 when memory for that is out. Runs no Lua code, not even
-   finalizers. */
+/* Pushes module and field when the function or userdata at index is a field of a module: 1; else 0. Before the answer
+   is no, the fields are listed again with refresh, or when other modules are loaded; -1 when memory for that is out.
+   Runs no Lua code, not even finalizers. */
 int lm_pushfieldname(lua_State *L, int index, bool refresh);
 
 /* Pushes the name the metatable at index was registered under; false: it was not, nothing pushed. */
