@@ -1,0 +1,204 @@
+#include "message.h"
+
+#include "datatype.h"
+#include "error.h"
+#include "progress.h"
+#include "wire.h"
+
+#include <stddef.h>
+#include <string.h>
+
+/* --- sending ---------------------------------------------------------------------------------------------- */
+
+static lm_head head_new(lm_comm *c, lm_content content, lm_dtype dtype, size_t bytes, int dest)
+{
+    return (lm_head){(uint8_t)content, (uint8_t)dtype, c->sent[dest]++ & INT32_MAX, bytes};
+}
+
+lm_outgoing lm_outgoingto(const char *call, int dest, int tag, lm_mode mode)
+{
+    return (lm_outgoing){call, dest, tag, mode, {MPI_REQUEST_NULL, MPI_REQUEST_NULL}};
+}
+
+/* Sends an envelope: `bytes` from its head on. */
+static void send_envelope(lua_State *L, lm_comm *c, lm_outgoing *o, const void *head, size_t bytes)
+{
+    lm_wait(L, o->call, "dest", o->dest, o->tag);
+    int n = (int)bytes, code;
+    switch (o->mode) {
+    case LM_STANDARD: code = MPI_Send(head, n, MPI_BYTE, o->dest, o->tag, c->comm); break;
+    case LM_SYNCHRONOUS: code = MPI_Ssend(head, n, MPI_BYTE, o->dest, o->tag, c->comm); break;
+    case LM_CONCURRENT: code = MPI_Isend(head, n, MPI_BYTE, o->dest, o->tag, c->comm, &o->parts[0]); break;
+    default: code = MPI_Issend(head, n, MPI_BYTE, o->dest, o->tag, c->comm, &o->parts[0]);
+    }
+    lm_mpi(L, code, o->call);
+}
+
+/* Begins to send a body that did not fit into its envelope. */
+static void send_payload(lua_State *L, lm_comm *c, lm_outgoing *o, const void *body, const lm_head *head)
+{
+    lm_span span = lm_spanof(MPI_BYTE, (int64_t)head->bytes);
+    int code = MPI_Isend(body, span.count, span.type, o->dest, (int)head->sequence, c->payload, &o->parts[1]);
+    lm_endspan(&span);
+    lm_mpi(L, code, o->call);
+}
+
+void lm_sendvalue(lua_State *L, lm_comm *c, lm_outgoing *o, int index, lm_buffer *b)
+{
+    lm_grow(L, b, sizeof(lm_head));
+    lm_encode(L, index, b);
+    if (o->dest == MPI_PROC_NULL) return;
+    size_t bytes = b->size - sizeof(lm_head);
+    lm_head head = head_new(c, LM_VALUE, 0, bytes, o->dest);
+    memcpy(b->data, &head, sizeof head);
+    send_envelope(L, c, o, b->data, bytes <= LM_ROOM ? b->size : sizeof head);
+    if (bytes > LM_ROOM) send_payload(L, c, o, b->data + sizeof head, &head);
+}
+
+void lm_sendarray(lua_State *L, lm_comm *c, lm_outgoing *o, const lm_array *a, lm_envelope *e)
+{
+    size_t bytes = lm_bytes(a);
+    const char *body = a->data;
+    if (bytes > LM_ROOM && !a->contiguous) {
+        char *packed = lua_newuserdatauv(L, bytes, 0);
+        lm_pack(a, packed);
+        body = packed;
+    } else {
+        lua_pushnil(L);
+    }
+    if (o->dest == MPI_PROC_NULL) return;
+    e->head = head_new(c, LM_ARRAY, (lm_dtype)a->dtype, bytes, o->dest);
+    if (bytes <= LM_ROOM) lm_pack(a, e->body);
+    send_envelope(L, c, o, e, sizeof e->head + (bytes <= LM_ROOM ? bytes : 0));
+    if (bytes > LM_ROOM) send_payload(L, c, o, body, &e->head);
+}
+
+void lm_completesend(lua_State *L, lm_outgoing *o)
+{
+    if (!o || (o->parts[0] == MPI_REQUEST_NULL && o->parts[1] == MPI_REQUEST_NULL)) return;
+    lm_wait(L, o->call, "dest", o->dest, o->tag);
+    lm_mpi(L, MPI_Waitall(2, o->parts, MPI_STATUSES_IGNORE), o->call);
+}
+
+/* --- letters ---------------------------------------------------------------------------------------------- */
+
+lm_letter *lm_openletter(lua_State *L, int comm, lm_comm *c, MPI_Message *message, const MPI_Status *status, const char *call)
+{
+    if (lua_getiuservalue(L, comm, 2) != LUA_TTABLE) {
+        lua_pop(L, 1);
+        lua_newtable(L);
+        lua_pushvalue(L, -1);
+        lua_setiuservalue(L, comm, 2);
+    }
+    lm_letter *new = lua_newuserdatauv(L, sizeof *new, 0);
+    *new = (lm_letter){.from = {status->MPI_SOURCE, status->MPI_TAG}};
+    lm_mpi(L, MPI_Mrecv(&new->envelope, LM_EAGER, MPI_BYTE, message, MPI_STATUS_IGNORE), call);
+    lua_rawsetp(L, -2, new);
+    lua_pop(L, 1);
+    lm_letter **last = &c->letters;
+    while (*last) last = &(*last)->next;
+    return *last = new;
+}
+
+static lm_letter *letter_find(const lm_comm *c, int source, int tag)
+{
+    for (lm_letter *l = c->letters; l; l = l->next)
+        if ((source == MPI_ANY_SOURCE || source == l->from.source) && (tag == MPI_ANY_TAG || tag == l->from.tag)) return l;
+    return NULL;
+}
+
+/* Whether message a was sent before b, by the same sender; the numbers wrap at 31 bits. */
+static bool sent_before(const lm_letter *a, const lm_letter *b)
+{
+    return (int32_t)((a->envelope.head.sequence - b->envelope.head.sequence) << 1) < 0;
+}
+
+lm_letter *lm_matchletter(lua_State *L, int comm, lm_comm *c, int source, int tag, const char *call)
+{
+    lm_letter *found = c->letters ? letter_find(c, source, tag) : NULL;
+    if (!found) return NULL;
+    for (lm_letter *l = found->next; l; l = l->next) /* letters lie in the order of their opening */
+        if (l->from.source == found->from.source && (tag == MPI_ANY_TAG || tag == l->from.tag) && sent_before(l, found)) found = l;
+    /* MPI may still hold an earlier message of that sender, which the probe's tag passed over */
+    int there;
+    MPI_Message message;
+    MPI_Status status;
+    lm_mpi(L, MPI_Improbe(found->from.source, tag, c->comm, &there, &message, &status), call);
+    if (!there) return found;
+    lm_letter *other = lm_openletter(L, comm, c, &message, &status, call);
+    return sent_before(other, found) ? other : found;
+}
+
+lm_arrival lm_takeletter(lua_State *L, int comm, lm_comm *c, lm_letter *l, lm_envelope *e)
+{
+    lm_arrival from = l->from;
+    *e = l->envelope;
+    lm_letter **at = &c->letters;
+    while (*at != l) at = &(*at)->next;
+    *at = l->next;
+    lua_getiuservalue(L, comm, 2);
+    lua_pushnil(L);
+    lua_rawsetp(L, -2, l);
+    lua_pop(L, 1);
+    return from;
+}
+
+/* --- receiving -------------------------------------------------------------------------------------------- */
+
+lm_arrival lm_takeenvelope(lua_State *L, int comm, lm_comm *c, const char *call, int source, int tag, lm_envelope *e)
+{
+    lm_wait(L, call, "source", source, tag);
+    lm_letter *opened = lm_matchletter(L, comm, c, source, tag, call);
+    if (opened) return lm_takeletter(L, comm, c, opened, e);
+    MPI_Status status;
+    lm_mpi(L, MPI_Recv(e, LM_EAGER, MPI_BYTE, source, tag, c->comm, &status), call);
+    return (lm_arrival){status.MPI_SOURCE, status.MPI_TAG};
+}
+
+int lm_startpayload(lm_comm *c, const lm_head *head, lm_arrival from, void *room, MPI_Request *request)
+{
+    lm_span span = lm_spanof(MPI_BYTE, (int64_t)head->bytes);
+    int code = MPI_Irecv(room, span.count, span.type, from.source, (int)head->sequence, c->payload, request);
+    lm_endspan(&span);
+    return code;
+}
+
+int lm_startdrain(lm_comm *c, const lm_head *head, lm_arrival from, void *room, MPI_Request *request)
+{
+    /* all pieces of the body go to the same place */
+    MPI_Datatype piece, parts[2], all;
+    MPI_Type_contiguous(LM_EAGER, MPI_BYTE, &piece);
+    MPI_Type_create_hvector((int)(head->bytes / LM_EAGER), 1, 0, piece, &parts[0]);
+    MPI_Type_contiguous((int)(head->bytes % LM_EAGER), MPI_BYTE, &parts[1]);
+    MPI_Type_create_struct(2, (int[]){1, 1}, (MPI_Aint[]){0, 0}, parts, &all);
+    MPI_Type_commit(&all);
+    int code = MPI_Irecv(room, 1, all, from.source, (int)head->sequence, c->payload, request);
+    MPI_Type_free(&all);
+    MPI_Type_free(&piece);
+    MPI_Type_free(&parts[0]);
+    MPI_Type_free(&parts[1]);
+    return code;
+}
+
+int64_t lm_countof(const lm_head *head)
+{
+    return (int64_t)(head->content == LM_ARRAY ? head->bytes / lm_dtypes[head->dtype].size : head->bytes);
+}
+
+bool lm_acceptable(const lm_head *head, const lm_array *a)
+{
+    return a ? head->content == LM_ARRAY && head->dtype == a->dtype && head->bytes <= lm_bytes(a) : head->content == LM_VALUE;
+}
+
+const char *lm_pushrefusal(lua_State *L, const char *call, const lm_head *head, lm_arrival from, const lm_array *a)
+{
+    const char *where = lua_pushfstring(L, "%s: the message from rank %d (tag %d)", call, from.source, from.tag);
+    lua_Integer count = lm_countof(head);
+    if (!a)
+        return lua_pushfstring(L, "%s is an array of %I %s elements; receive it with Recv", where, count, lm_dtypes[head->dtype].name);
+    if (head->content != LM_ARRAY)
+        return lua_pushfstring(L, "%s is a value, not an array; receive it with recv", where);
+    if (head->dtype != a->dtype)
+        return lua_pushfstring(L, "%s holds %s, the array is %s", where, lm_dtypes[head->dtype].name, lm_dtypes[a->dtype].name);
+    return lua_pushfstring(L, "%s has %I %s elements, the array only %I", where, count, lm_dtypes[a->dtype].name, (lua_Integer)a->size);
+}

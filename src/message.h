@@ -1,0 +1,96 @@
+/* Messages between two ranks.
+
+   A message is an envelope of at most 4000 bytes: a head that says what it is, and the body when it fits. A longer
+   body follows as the payload, on the communicator's second channel under the sequence number as tag. A receive takes
+   the envelope into room for the longest one, so nothing can overflow, and knows kind, dtype and size before the
+   user's memory is touched. */
+#ifndef LM_MESSAGE_H
+#define LM_MESSAGE_H
+
+#include "array.h"
+#include "buffer.h"
+#include "comm.h"
+
+typedef enum lm_content { LM_VALUE, LM_ARRAY } lm_content;
+
+typedef struct lm_head {
+    uint8_t content, dtype;
+    uint32_t sequence; /* counts the messages from this sender to this receiver */
+    uint64_t bytes;    /* of the body */
+} lm_head;
+
+#define LM_EAGER 4000
+#define LM_ROOM (LM_EAGER - sizeof(lm_head))
+
+typedef struct lm_envelope {
+    lm_head head;
+    char body[LM_ROOM];
+} lm_envelope;
+
+/* Where a message came from. */
+typedef struct lm_arrival {
+    int source, tag;
+} lm_arrival;
+
+/* --- sending --- */
+
+typedef enum lm_mode {
+    LM_STANDARD, LM_SYNCHRONOUS, /* both block until the envelope is away */
+    LM_CONCURRENT, LM_SYNCHRONOUS_CONCURRENT
+} lm_mode;
+
+/* A send under way: its envelope, and the payload behind it. */
+typedef struct lm_outgoing {
+    const char *call;
+    int dest, tag;
+    lm_mode mode;
+    MPI_Request parts[2];
+} lm_outgoing;
+
+/* Begins to send the value at index, encoded into b, which must stay as it is until the completion. */
+void lm_sendvalue(lua_State *L, lm_comm *c, lm_outgoing *o, int index, lm_buffer *b);
+
+/* Begins to send an array. It and the envelope must stay as they are until the completion; a packed copy of a strided
+   array is pushed, else nil. */
+void lm_sendarray(lua_State *L, lm_comm *c, lm_outgoing *o, const lm_array *a, lm_envelope *e);
+
+lm_outgoing lm_outgoingto(const char *call, int dest, int tag, lm_mode mode);
+
+/* Waits for the end of a send; NULL is none. */
+void lm_completesend(lua_State *L, lm_outgoing *o);
+
+/* --- receiving --- */
+
+/* Takes the next envelope that matches; the communicator is at stack index `comm`. */
+lm_arrival lm_takeenvelope(lua_State *L, int comm, lm_comm *c, const char *call, int source, int tag, lm_envelope *e);
+
+/* Begins to receive the body behind an envelope: into exactly head->bytes of room, or (drain) into nothing, so that the
+   sender of a message nobody wants goes on; `room` is then LM_EAGER bytes. MPI's code. */
+int lm_startpayload(lm_comm *c, const lm_head *head, lm_arrival from, void *room, MPI_Request *request);
+int lm_startdrain(lm_comm *c, const lm_head *head, lm_arrival from, void *room, MPI_Request *request);
+
+/* Elements of an array, bytes of a value. */
+int64_t lm_countof(const lm_head *head);
+
+/* Whether the message may go into the array; NULL: whether it is a value. Else the reason, pushed as text. */
+bool lm_acceptable(const lm_head *head, const lm_array *a);
+const char *lm_pushrefusal(lua_State *L, const char *call, const lm_head *head, lm_arrival from, const lm_array *a);
+
+/* --- letters: envelopes opened by a probe, until a receive takes them --- */
+
+typedef struct lm_letter {
+    struct lm_letter *next;
+    lm_arrival from;
+    lm_envelope envelope;
+} lm_letter;
+
+/* Opens a message that a probe matched and keeps it. */
+lm_letter *lm_openletter(lua_State *L, int comm, lm_comm *c, MPI_Message *message, const MPI_Status *status, const char *call);
+
+/* The letter that a receive must take first, or NULL. */
+lm_letter *lm_matchletter(lua_State *L, int comm, lm_comm *c, int source, int tag, const char *call);
+
+/* Moves a letter into e and forgets it. */
+lm_arrival lm_takeletter(lua_State *L, int comm, lm_comm *c, lm_letter *l, lm_envelope *e);
+
+#endif

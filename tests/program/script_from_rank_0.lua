@@ -1,0 +1,5 @@
+-- run: printf 'print(comm:rank() .. " has it")' | $mpirun -n 3 $luampi -
+-- exit: 0
+-- stdout: 0 has it
+-- stdout: 1 has it
+-- stdout: 2 has it
