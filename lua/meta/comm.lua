@@ -12,9 +12,9 @@
 --- **Errors.** A wrong rank, root, tag or type of argument raises. In collectives all ranks raise the same error,
 --- also when they do not make the same call: operation, root, operator, dtype and count are compared before data
 --- moves, for the first 1000 calls of a communicator (option `--check=first`), for all (`--check=all`) or not at
---- all (`--check=none`). The `v` forms and, except with `none`, arrays of more than 4000 bytes are always
---- compared. Where nothing is compared, a mistake raises only on the rank that made it, and the others may wait
---- for it.
+--- all (`--check=none`). The `v` forms are always compared, and except with `none` arrays of more than 4000 bytes
+--- on every rank. Where calls are not compared, ranks that do not make the same call may get an error, wrong
+--- numbers, or wait for ever: `--check=all` finds out which.
 ---
 --- `tostring` tells name, rank and size; `==` is true for the same communicator.
 
@@ -259,9 +259,9 @@ function comm:exscan(value, op) end
 --- each rank's block has the same number of elements. Blocks are joined in rank order along the first dimension:
 --- on n ranks, Allgather of shape (m, c) gives (m·n, c).
 ---
---- Where `recv` is left out (nil), an array of the right shape and dtype is made; a given one must have the right
---- number of elements. Neither may share memory with the other: see `mpi.IN_PLACE`. What only the root uses may be
---- nil on the others.
+--- Where `recv` is left out (nil), an array of the right shape and dtype is made, except in Scatter and Scatterv,
+--- which need it; a given one must have the right number of elements. Neither may share memory with the other: see
+--- `mpi.IN_PLACE`. What only the root uses may be nil on the others.
 ---
 --- The `v` forms take blocks with different numbers of rows (elements, for one dimension). `counts` lists each
 --- rank's rows, on the rank or ranks that hold the whole; left out, it is found from the ranks' own arrays, and
