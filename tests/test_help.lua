@@ -1,0 +1,200 @@
+local lu = require "mpi.luaunit"
+local mpi = require "mpi"
+local help = require "mpi.help"
+local source = require "mpi.source"
+
+-- The methods of an object: its metatable's __index, or the tables a function there keeps.
+local function methods(object)
+    local index, found = debug.getmetatable(object).__index, {}
+    local function take(t)
+        for name, value in pairs(t) do
+            if type(name) == "string" and type(value) == "function" then found[name] = true end
+        end
+    end
+    if type(index) == "table" then take(index) return found end
+    for i = 1, math.huge do
+        local name, value = debug.getupvalue(index, i)
+        if not name then return found end
+        if type(value) == "table" then take(value) end
+    end
+end
+
+local function names(t)
+    local found = {}
+    for name in pairs(t) do
+        if type(name) == "string" then found[name] = true end
+    end
+    return found
+end
+
+local function union(a, b)
+    for name in pairs(b) do a[name] = true end
+    return a
+end
+
+-- owner → set of names, as they are in the program
+local public = {
+    mpi = names(mpi),
+    comm = methods(mpi.COMM_WORLD),
+    array = union(names(mpi.array), methods(mpi.array.zeros(1))),
+    request = mpi.comm.ibarrier and methods(mpi.COMM_SELF:ibarrier()),
+    lu = names(lu),
+    status = {source = true, tag = true, count = true, cancelled = true},
+}
+
+-- Those of which everything must be documented: each that has a stub of its own. LuaUnit has its own documentation.
+local complete = {}
+for _, owner in ipairs {"mpi", "comm", "array", "request"} do
+    if source("meta." .. owner) then table.insert(complete, owner) end
+end
+
+local documented = {}
+for _, name in ipairs(help.list()) do
+    local owner, member = name:match("^(.+)%.([^.]+)$")
+    if public[owner] then documented[name] = member and owner end
+end
+
+local stub = [[
+---@meta
+
+--- # Boats
+--- Of all sizes.
+--- They float.
+
+---@alias boat.kind string
+---| "sail" # with wind
+---| "row"
+
+--- A boat.
+---@class sea.boat
+---@field length integer in metres
+---@operator add(sea.boat): sea.fleet
+local Boat = {}
+
+--- ## Under way
+--- What moves.
+
+--- Goes somewhere.
+---
+--- Slowly.
+---@param to string | fun(x: integer, y: integer): string where to
+---@param speed? number in knots
+---@param ... any whatever
+---@return boolean arrived true when it is there
+---@return string? # why not
+---@overload fun(to: string): boolean
+function Boat:go(to, speed, ...) end
+
+-- a remark that is no documentation
+function boats.new() end
+
+--- How many there are.
+---@type integer
+boats.COUNT = 0
+]]
+
+local boats = help.parse("boats", stub)
+
+local function entry(name)
+    for _, e in ipairs(boats.entries) do if e.name == name then return e end end
+end
+
+TestHelp = {}
+
+function TestHelp:test_everything_public_is_documented()
+    local missing = {}
+    for _, owner in ipairs(complete) do
+        for name in pairs(public[owner]) do
+            if not name:find("^__") and not documented[owner .. "." .. name] then
+                table.insert(missing, owner .. "." .. name)
+            end
+        end
+    end
+    table.sort(missing)
+    lu.assertEquals(missing, {})
+end
+
+function TestHelp:test_everything_documented_exists()
+    local extra = {}
+    for name, owner in pairs(documented) do
+        if not public[owner][name:match("[^.]+$")] then table.insert(extra, name) end
+    end
+    table.sort(extra)
+    lu.assertEquals(extra, {})
+end
+
+function TestHelp:test_a_status_has_its_documented_fields()
+    local _, status = mpi.COMM_SELF:recv(mpi.PROC_NULL)
+    for name in pairs(public.status) do
+        lu.assertNotNil(status[name], name)
+        lu.assertEquals(documented["status." .. name], "status")
+    end
+end
+
+function TestHelp:test_every_documented_function_says_something()
+    local silent = {}
+    for _, name in ipairs(help.list()) do
+        if not help(name):find("\n\n", 1, true) then table.insert(silent, name) end
+    end
+    lu.assertEquals(silent, {})
+end
+
+function TestHelp:test_a_chapter_has_title_text_and_order()
+    lu.assertEquals({boats.title, boats.text}, {"Boats", "Of all sizes.\nThey float."})
+    local order = {}
+    for i, e in ipairs(boats.entries) do order[i] = e.name or e.signature end
+    lu.assertEquals(order, {"boat.kind", "boat", "boat.length", "Under way", "boat.go", "boats.new", "boats.COUNT"})
+end
+
+function TestHelp:test_a_method_goes_by_its_class()
+    local go = entry "boat.go"
+    lu.assertEquals(go.signature, "boat:go(to[, speed[, ...]])")
+    lu.assertEquals(go.text, "Goes somewhere.\n\nSlowly.")
+    lu.assertEquals(go.overloads, {"fun(to: string): boolean"})
+end
+
+function TestHelp:test_types_may_hold_spaces()
+    local go = entry "boat.go"
+    lu.assertEquals(go.params[1], {name = "to", type = "string | fun(x: integer, y: integer): string", text = "where to", optional = false})
+    lu.assertEquals(go.params[2], {name = "speed", type = "number", text = "in knots", optional = true})
+    lu.assertEquals(go.returns, {{type = "boolean", text = "arrived true when it is there"}, {type = "string?", text = "why not"}})
+end
+
+function TestHelp:test_fields_and_values_have_their_types()
+    lu.assertEquals({entry "boat.length".type, entry "boat.length".text}, {"integer", "in metres"})
+    lu.assertEquals({entry "boats.COUNT".type, entry "boats.COUNT".text}, {"integer", "How many there are."})
+    lu.assertEquals(entry "boat.kind".values, {'"sail" # with wind', '"row"'})
+    lu.assertEquals(entry "boat".operators, {"add(sea.boat): sea.fleet"})
+end
+
+function TestHelp:test_a_remark_is_no_documentation()
+    lu.assertEquals({entry "boats.new".signature, entry "boats.new".text}, {"boats.new()", ""})
+end
+
+function TestHelp:test_help_takes_a_name_in_each_form()
+    local text = help "comm.Allreduce"
+    lu.assertEquals(text:match("^[^\n]*"):match("^comm:Allreduce%(send") , "comm:Allreduce(send")
+    for _, form in ipairs {"comm:Allreduce", "Allreduce", "comm:Allreduce(send)", " comm.Allreduce "} do
+        lu.assertEquals(help(form), text)
+    end
+end
+
+function TestHelp:test_help_on_a_chapter_lists_it()
+    lu.assertStrContains(help "comm", "comm:Allreduce(send")
+end
+
+function TestHelp:test_help_on_an_unknown_name_says_what_comes_near()
+    lu.assertStrContains(help "comm.allreduc", "comm.allreduce")
+    lu.assertStrContains(help "no such thing", "there are chapters: mpi, comm, ")
+end
+
+function TestHelp:test_the_reference_has_every_name_once()
+    local reference, wrong = require "mpi.help".markdown(), {}
+    for _, name in ipairs(help.list()) do
+        local _, count = reference:gsub('<a id="' .. name:gsub("%.", "%%.") .. '"></a>', "")
+        if count ~= 1 and name:find(".", 1, true) then wrong[#wrong + 1] = name end
+    end
+    lu.assertEquals(wrong, {})
+end
+
+os.exit(lu.run())
