@@ -147,10 +147,10 @@ static void finish_prod_whole(accumulator *acc) { if (!acc->count) acc->v.u = 1;
         for (; i + LANES <= n; i += LANES) \
             for (int j = 0; j < LANES; j++) { \
                 type x = run[i + j]; \
-                best[j] = (x better best[j]) | (x != x) ? x : best[j]; \
+                best[j] = ((x better best[j]) | (x != x)) ? x : best[j]; \
             } \
-        for (; i < n; i++) best[0] = (run[i] better best[0]) | (run[i] != run[i]) ? run[i] : best[0]; \
-        for (int j = 1; j < LANES; j++) best[0] = (best[j] better best[0]) | (best[j] != best[j]) ? best[j] : best[0]; \
+        for (; i < n; i++) best[0] = ((run[i] better best[0]) | (run[i] != run[i])) ? run[i] : best[0]; \
+        for (int j = 1; j < LANES; j++) best[0] = ((best[j] better best[0]) | (best[j] != best[j])) ? best[j] : best[0]; \
         return best[0]; \
     } \
     static void feed_##name(accumulator *acc, const void *from, int64_t n) \
@@ -352,22 +352,12 @@ static void drop_axis(lm_array *a, int axis)
     lm_settle(a);
 }
 
-/* The axis at arg 2, from 0; -1 when none is given. */
-static int check_axis(lua_State *L, const lm_array *a)
-{
-    if (lua_isnoneornil(L, 2)) return -1;
-    lua_Integer axis = luaL_checkinteger(L, 2);
-    if (axis < 1 || axis > a->ndim)
-        luaL_argerror(L, 2, lua_pushfstring(L, "axis %I is out of range 1 to %d", axis, a->ndim));
-    return (int)axis - 1;
-}
-
 /* Upvalue 1 is the row in `reductions`. */
 static int array_reduce(lua_State *L)
 {
     const reduction *r = &reductions[lua_tointeger(L, lua_upvalueindex(1))];
     const lm_array *a = lm_checkarray(L, 1);
-    int axis = check_axis(L, a), w = working_type(r, a->dtype);
+    int axis = lm_checkaxis(L, 2, a), w = working_type(r, a->dtype);
     int64_t n = axis < 0 ? a->size : a->shape[axis];
     lm_dtype dtype = result_dtype(r, a->dtype);
     if (r->needs_elements && n == 0)
