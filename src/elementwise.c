@@ -39,7 +39,7 @@ static void binary_inner(void *context, char *data[], const int64_t stride[], in
         call_kernel(op, data[0], data[1], data[2], stride, n);
         return;
     }
-    uint64_t left[CHUNK], right[CHUNK], out[CHUNK];
+    lm_element left[CHUNK], right[CHUNK], out[CHUNK];
     for (int64_t i = 0; i < n; i += CHUNK) {
         int64_t m = n - i < CHUNK ? n - i : CHUNK, s[3] = {stride[0], stride[1], stride[2]};
         const void *a = piece_of(op, op->left, data[1], &s[1], m, left);
@@ -64,7 +64,7 @@ static void unary_inner(void *context, char *data[], const int64_t stride[], int
         op->unary(data[0], data[1], n);
         return;
     }
-    uint64_t in[CHUNK], out[CHUNK];
+    lm_element in[CHUNK], out[CHUNK];
     for (int64_t i = 0; i < n; i += CHUNK) {
         int64_t m = n - i < CHUNK ? n - i : CHUNK;
         lm_casts[op->work][op->left](in, 1, data[1], stride[1], m);
@@ -81,7 +81,7 @@ static void unary_inner(void *context, char *data[], const int64_t stride[], int
 typedef struct operand {
     const lm_array *a;
     bool number, integer;
-    char value[8];
+    lm_element value;
     lm_array scalar;
 } operand;
 
@@ -100,8 +100,8 @@ static void check_operand(lua_State *L, int arg, operand *x)
 /* Gives the number its value in the dtype of the operation. */
 static void settle_number(lua_State *L, int arg, operand *x, lm_dtype work)
 {
-    lm_setelement(L, arg, work, x->value);
-    x->scalar.data = x->value;
+    lm_setelement(L, arg, work, &x->value);
+    x->scalar.data = (char *)&x->value;
     x->scalar.dtype = work;
     x->scalar.size = 1;
     x->scalar.ndim = 0;
@@ -113,9 +113,9 @@ static void settle_number(lua_State *L, int arg, operand *x, lm_dtype work)
 static bool holds(lm_dtype dtype, lua_Integer i)
 {
     int64_t back;
-    char element[8];
-    lm_casts[dtype][LM_INT64](element, 1, &i, 1, 1);
-    lm_casts[LM_INT64][dtype](&back, 1, element, 1, 1);
+    lm_element element;
+    lm_casts[dtype][LM_INT64](&element, 1, &i, 1, 1);
+    lm_casts[LM_INT64][dtype](&back, 1, &element, 1, 1);
     return back == i;
 }
 
