@@ -33,6 +33,157 @@ def files():
     save("bool", np.array([True, False, True]))
 
 
+def limits(d):
+    """A 3x4 array whose elements are where things go wrong."""
+    if d[0] == "f":
+        values = [0.0, -0.0, 1.0, -1.0, 2.5, -7.25, 1e30, 1e-30, np.inf, -np.inf, np.nan, 3.0]
+    else:
+        info = np.iinfo(d)
+        values = [0, 1, 2, 3, 7, 100, info.max, info.max - 1, info.min, info.min // 2, info.max // 3, 5]
+    return np.array(values, d).reshape(3, 4)
+
+
+def divisors(d):
+    values = [1, 2, 3, 5, 7, 11, 100, 4, 1, 2, 9, 127]
+    a = np.array(values, d).reshape(3, 4)
+    if d[0] == "i":
+        a[0] *= -1
+        a[2, 3] = np.iinfo(d).min
+    if d[0] == "f":
+        a[0] *= -1
+        a[1] = [np.inf, 0, np.nan, -0.5]
+    return a
+
+
+def exponents(d):
+    a = np.array([0, 1, 2, 3, 4, 5, 2, 3, 1, 2, 0, 2], d).reshape(3, 4)
+    if d[0] == "f":
+        a[2] = [-1, 0.5, -2.5, 1.5]
+    return a
+
+
+BINARY = {
+    "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "idiv": np.floor_divide, "mod": np.mod,
+    "pow": np.power, "minimum": np.minimum, "maximum": np.maximum, "eq": np.equal, "ne": np.not_equal, "lt": np.less,
+    "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal,
+}
+
+
+class Results:
+    """The results of one operation, in the order of the calls: a file for each dtype they have."""
+
+    def __init__(self, name):
+        self.name, self.parts = name, {}
+
+    def add(self, a):
+        a = np.asarray(a)
+        if a.dtype == bool:
+            a = a.astype("uint8")
+        self.parts.setdefault(str(a.dtype), []).append(np.ascontiguousarray(a).reshape(-1))
+
+    def save(self):
+        for d, parts in self.parts.items():
+            save("%s_%s" % (self.name, d), np.concatenate(parts))
+
+
+def binary():
+    for d in DTYPES:
+        save("limits_" + d, limits(d))
+        save("divisors_" + d, divisors(d))
+        save("exponents_" + d, exponents(d))
+    for name, f in BINARY.items():
+        results = Results("binary_" + name)
+        other = exponents if name == "pow" else divisors
+        for d in DTYPES:
+            for e in DTYPES:
+                a, b = limits(d), other(e)
+                results.add(f(a, b))
+                if d in ("float64", "int32") and e in ("float32", "int32"):
+                    # broadcast rows and columns, transposes, strides, single elements, no rows
+                    results.add(f(a, b[1]))
+                    results.add(f(a[1], b))
+                    results.add(f(a, b[:, 1:2]))
+                    results.add(f(a[:, 1:2], b[2]))
+                    results.add(f(a.T, b.T))
+                    results.add(f(a.T, b[:, 1]))
+                    results.add(f(a[::2, 1:], b[::2, :3]))
+                    results.add(f(a[:, ::3], b[1:, 2:3][:1]))
+                    results.add(f(a[:0], b[:0]))
+                    results.add(f(a[:0], b[:1]))
+                    results.add(f(a.reshape(3, 1, 4), b.reshape(3, 4)))
+        results.save()
+
+
+UNARY = {
+    "exp": np.exp, "exp2": np.exp2, "expm1": np.expm1, "log": np.log, "log2": np.log2, "log10": np.log10, "log1p": np.log1p,
+    "sin": np.sin, "cos": np.cos, "tan": np.tan, "asin": np.arcsin, "acos": np.arccos, "atan": np.arctan, "sinh": np.sinh,
+    "cosh": np.cosh, "tanh": np.tanh, "asinh": np.arcsinh, "acosh": np.arccosh, "atanh": np.arctanh, "cbrt": np.cbrt,
+    "sqrt": np.sqrt, "neg": np.negative, "abs": np.abs, "square": np.square, "sign": np.sign, "floor": np.floor,
+    "ceil": np.ceil, "trunc": np.trunc, "round": np.rint, "isnan": np.isnan, "isinf": np.isinf, "isfinite": np.isfinite,
+}
+
+
+def angles():
+    rng = np.random.default_rng(1)
+    special = [0, -0.0, 1, -1, 0.5, -0.5, np.inf, -np.inf, np.nan, 1e-300, -1e-10, 700, -700, 1e5, 1e22, 2.5, -2.5, 3.5]
+    return np.concatenate([special, rng.uniform(-1, 1, 60), rng.uniform(-20, 20, 60), rng.uniform(0, 1e4, 60)])
+
+
+def unary():
+    x = angles()
+    save("angles", x)
+    for name, f in UNARY.items():
+        results = Results("unary_" + name)
+        kept = name in ("neg", "abs", "square", "sign")
+        results.add(f(x))
+        results.add(f(x.astype("float32")))
+        for d in DTYPES[2:]:
+            if kept:
+                results.add(f(limits(d)))
+            elif name in ("floor", "ceil", "trunc", "round"):
+                results.add(limits(d))
+            else:
+                results.add(f(limits(d).astype("float64")))
+        results.save()
+    pairs = Results("binary_atan2"), Results("binary_hypot")
+    for d in "float64", "float32":
+        for results, f in zip(pairs, (np.arctan2, np.hypot)):
+            results.add(f(x.astype(d), x[::-1].astype(d)))
+    for results in pairs:
+        results.save()
+
+
+REDUCTIONS = ["sum", "prod", "min", "max", "mean", "var", "std", "argmin", "argmax", "any", "all", "cumsum", "cumprod"]
+
+
+def reduced(d):
+    a = np.arange(1, 61).reshape(3, 4, 5) * 7919 % 61
+    return (a - (20 if d[0] != "u" else 0)).astype(d)
+
+
+def reductions():
+    for d in DTYPES:
+        save("reduced_" + d, reduced(d))
+    for name in REDUCTIONS:
+        results = Results("reduction_" + name)
+        for d in DTYPES:
+            a = reduced(d)
+            if "prod" in name and d[0] == "f":
+                a = a / np.dtype(d).type(16)
+            for view in a, a.T, a[::2, :, 1:4], a[:, 1], a[0, 0], a[:, :, :1], a[:0]:
+                for axis in [None] + list(range(view.ndim)):
+                    if name in ("min", "max", "argmin", "argmax") and (view.size if axis is None else view.shape[axis]) == 0:
+                        continue
+                    if name in ("mean", "var", "std") and (view.size if axis is None else view.shape[axis]) == 0:
+                        continue
+                    x = view.astype("float64") if name in ("mean", "var", "std") else view
+                    r = getattr(np, name)(x, axis=axis)
+                    if name in ("argmin", "argmax"):
+                        r = r + 1
+                    results.add(r)
+        results.save()
+
+
 def header(text, version=(1, 0), length=None, pad=True, data=b"\0" * 64):
     if isinstance(text, str):
         text = text.encode("latin1")
@@ -129,4 +280,8 @@ def corpus():
 for folder in "data", os.path.join("corpus", "npy"):
     os.makedirs(os.path.join(here, folder), exist_ok=True)
 files()
+with np.errstate(all="ignore"):
+    binary()
+    unary()
+    reductions()
 corpus()

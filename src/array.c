@@ -116,6 +116,15 @@ int lm_checkshape(lua_State *L, int arg, int64_t *shape)
     return ndim;
 }
 
+int lm_checkaxis(lua_State *L, int arg, const lm_array *a)
+{
+    if (lua_isnoneornil(L, arg)) return -1;
+    lua_Integer axis = luaL_checkinteger(L, arg);
+    if (axis < 1 || axis > a->ndim)
+        luaL_argerror(L, arg, lua_pushfstring(L, "axis %I is out of range 1 to %d", axis, a->ndim));
+    return (int)axis - 1;
+}
+
 const char *lm_pushshape(lua_State *L, int ndim, const int64_t *shape)
 {
     luaL_Buffer b;

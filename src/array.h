@@ -72,6 +72,9 @@ bool lm_overlap(const lm_array *a, const lm_array *b);
 /* The shape at arg: an integer, or a list of at most 8 of them; {} is 0-d. Returns the number of dimensions. */
 int lm_checkshape(lua_State *L, int arg, int64_t *shape);
 
+/* The axis at arg, from 0; -1 when none is given. */
+int lm_checkaxis(lua_State *L, int arg, const lm_array *a);
+
 /* Pushes "(3, 4)". */
 const char *lm_pushshape(lua_State *L, int ndim, const int64_t *shape);
 
@@ -101,9 +104,11 @@ void lm_callmodule(lua_State *L, const char *module, const char *name, int n, in
 
 /* What each file adds to the module and to the arrays' methods; ends with NULL. */
 extern const luaL_Reg lm_createfunctions[], lm_randomfunctions[], lm_npyfunctions[];
-extern const luaL_Reg lm_indexmethods[], lm_viewmethods[], lm_createmethods[], lm_comparemethods[], lm_blasmethods[];
+extern const luaL_Reg lm_indexmethods[], lm_viewmethods[], lm_createmethods[], lm_comparemethods[];
+extern const luaL_Reg lm_cumulatemethods[], lm_blasmethods[];
 extern const luaL_Reg lm_comparemetamethods[];
 void lm_indexopen(lua_State *L); /* __index and __newindex; the metatable and, above it, the methods are on the stack */
+void lm_elementwiseopen(lua_State *L); /* operators and methods: likewise */
 void lm_reductionopen(lua_State *L); /* into the methods on top of the stack */
 void lm_npyopen(lua_State *L);
 

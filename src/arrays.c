@@ -47,9 +47,11 @@ int luaopen_array(lua_State *L)
     lm_newkind(L, &lm_array_kind, arraymethods, metamethods);
     luaL_getmetatable(L, lm_array_kind.name);
     lua_insert(L, -2);
-    const luaL_Reg *const parts[] = {lm_indexmethods, lm_viewmethods, lm_createmethods, lm_comparemethods, lm_blasmethods};
+    const luaL_Reg *const parts[] = {lm_indexmethods,   lm_viewmethods,     lm_createmethods,
+                                     lm_comparemethods, lm_cumulatemethods, lm_blasmethods};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) luaL_setfuncs(L, parts[i], 0);
     lm_indexopen(L);
+    lm_elementwiseopen(L);
     lm_reductionopen(L);
     lua_pop(L, 1);
     luaL_setfuncs(L, lm_comparemetamethods, 0);

@@ -135,11 +135,11 @@ static int64_t dot_integers(const int64_t *x, int64_t xs, const int64_t *y, int6
 static int dot_vectors(lua_State *L, lm_dtype dtype, int64_t n)
 {
     if (lm_dtypes[dtype].kind != 'f') {
-        char element[8];
+        lm_element element;
         const lm_array *x = lm_pushpacked(L, 1, LM_INT64), *y = lm_pushpacked(L, 2, LM_INT64);
         int64_t sum = dot_integers((int64_t *)x->data, 1, (int64_t *)y->data, 1, n);
-        lm_casts[dtype][LM_INT64](element, 1, &sum, 1, 1);
-        lm_pushelement(L, dtype, element);
+        lm_casts[dtype][LM_INT64](&element, 1, &sum, 1, 1);
+        lm_pushelement(L, dtype, &element);
         return 1;
     }
     vector x = to_vector(L, 1, dtype), y = to_vector(L, 2, dtype);

@@ -9,4 +9,11 @@
 #define LM_CLONES
 #endif
 
+/* No element of the loop depends on another: where the result is an operand, it is so element by element. */
+#ifdef __clang__
+#define LM_INDEPENDENT
+#else
+#define LM_INDEPENDENT _Pragma("GCC ivdep")
+#endif
+
 #endif

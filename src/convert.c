@@ -80,11 +80,11 @@ void lm_assign(lua_State *L, lm_array *to, int arg)
 {
     lm_array *from = lm_toarray(L, arg);
     if (!from) {
-        char element[8];
+        lm_element element;
         if (lua_type(L, arg) != LUA_TNUMBER) luaL_typeerror(L, arg, "number or mpi.array");
-        lm_setelement(L, arg, to->dtype, element);
+        lm_setelement(L, arg, to->dtype, &element);
         lm_checkwrite(L, to);
-        lm_array scalar = {.data = element, .size = 1, .dtype = to->dtype, .contiguous = true};
+        lm_array scalar = {.data = (char *)&element, .size = 1, .dtype = to->dtype, .contiguous = true};
         lm_convert(to, &scalar);
         return;
     }

@@ -4,6 +4,7 @@
 
 #include <lua.h>
 #include <stddef.h>
+#include <stdint.h>
 
 typedef enum lm_dtype {
     LM_FLOAT64, LM_FLOAT32,
@@ -18,6 +19,14 @@ typedef struct lm_dtypeinfo {
     char kind;        /* f, i or u */
     unsigned char size;
 } lm_dtypeinfo;
+
+/* Room for one element of any dtype. */
+typedef union lm_element {
+    double f;
+    float single;
+    int64_t i;
+    uint64_t u;
+} lm_element;
 
 extern const lm_dtypeinfo lm_dtypes[LM_DTYPES];
 

@@ -32,8 +32,7 @@ static void draw(generator g, uint64_t first, uint64_t *to, int64_t n)
 typedef struct distribution {
     const char *name;
     lm_dtype dtype; /* by default */
-    /* `m` 64-bit numbers, the first being number `at`, become m values in place */
-    void (*shape)(void *values, int64_t m, const struct distribution *d);
+    void (*shape)(lm_element *to, const uint64_t *from, int64_t m, const struct distribution *d);
     double low, high; /* uniform: the interval; normal: mean and standard deviation */
     lua_Integer from; /* integers */
     uint64_t span;    /* of them, 0 for all 2^64 */
@@ -43,34 +42,29 @@ typedef struct distribution {
 /* 53 bits, from 0 up to but not 1. */
 static double unit(uint64_t x) { return (double)(x >> 11) * 0x1p-53; }
 
-static void shape_uniform(void *values, int64_t m, const distribution *d)
+static void shape_uniform(lm_element *to, const uint64_t *from, int64_t m, const distribution *d)
 {
-    const uint64_t *from = values;
-    double *to = values;
     if (d->low == 0 && d->high == 1)
-        for (int64_t i = 0; i < m; i++) to[i] = unit(from[i] & d->mask);
+        for (int64_t i = 0; i < m; i++) to[i].f = unit(from[i] & d->mask);
     else
-        for (int64_t i = 0; i < m; i++) to[i] = d->low + (d->high - d->low) * unit(from[i] & d->mask);
+        for (int64_t i = 0; i < m; i++) to[i].f = d->low + (d->high - d->low) * unit(from[i] & d->mask);
 }
 
 /* Box and Muller: two uniform numbers give two normal ones. */
-static void shape_normal(void *values, int64_t m, const distribution *d)
+static void shape_normal(lm_element *to, const uint64_t *from, int64_t m, const distribution *d)
 {
-    const uint64_t *from = values;
-    double *to = values;
     for (int64_t i = 0; i + 1 < m; i += 2) {
         double r = sqrt(-2 * log(1 - unit(from[i]))), angle = 2 * 3.14159265358979323846 * unit(from[i + 1]);
-        to[i] = d->low + d->high * r * cos(angle);
-        to[i + 1] = d->low + d->high * r * sin(angle);
+        to[i].f = d->low + d->high * r * cos(angle);
+        to[i + 1].f = d->low + d->high * r * sin(angle);
     }
 }
 
 /* High half of the product: the bias is below span / 2^64. */
-static void shape_integers(void *values, int64_t m, const distribution *d)
+static void shape_integers(lm_element *to, const uint64_t *from, int64_t m, const distribution *d)
 {
-    uint64_t *v = values;
     for (int64_t i = 0; i < m; i++)
-        v[i] = (uint64_t)d->from + (d->span ? (uint64_t)(((unsigned __int128)v[i] * d->span) >> 64) : v[i]);
+        to[i].u = (uint64_t)d->from + (d->span ? (uint64_t)(((unsigned __int128)from[i] * d->span) >> 64) : from[i]);
 }
 
 static const distribution distributions[] = {
@@ -85,16 +79,16 @@ static const distribution distributions[] = {
 /* Fills the array: element k is made of number first + k; normal numbers come in pairs from an even number on. */
 static void fill_random(lm_array *a, generator g, uint64_t first, const distribution *d)
 {
-    uint64_t values[CHUNK + 2];
-    lm_dtype made = d->dtype;
+    uint64_t drawn[CHUNK + 2];
+    lm_element made[CHUNK + 2];
     size_t size = lm_dtypes[a->dtype].size;
     for (int64_t at = 0; at < a->size;) {
         int odd = (first + (uint64_t)at) % 2;
         int64_t n = a->size - at < CHUNK - odd ? a->size - at : CHUNK - odd;
-        draw(g, first + (uint64_t)at - (uint64_t)odd, values, (odd + n + 1) / 2 * 2);
-        d->shape(values, (odd + n + 1) / 2 * 2, d);
-        if (made == a->dtype) memcpy(a->data + (size_t)at * size, values + odd, (size_t)n * size);
-        else lm_casts[a->dtype][made](a->data + (size_t)at * size, 1, values + odd, 1, n);
+        draw(g, first + (uint64_t)at - (uint64_t)odd, drawn, (odd + n + 1) / 2 * 2);
+        d->shape(made, drawn, (odd + n + 1) / 2 * 2, d);
+        if (d->dtype == a->dtype) memcpy(a->data + (size_t)at * size, made + odd, (size_t)n * size);
+        else lm_casts[a->dtype][d->dtype](a->data + (size_t)at * size, 1, made + odd, 1, n);
         at += n;
     }
 }

@@ -11,19 +11,13 @@ enum { DOUBLES, SIGNED, UNSIGNED, WORKING };
 
 static const lm_dtype working_dtype[WORKING] = {LM_FLOAT64, LM_INT64, LM_UINT64};
 
-typedef union value {
-    double f;
-    int64_t i;
-    uint64_t u;
-} value;
-
 /* Sums of blocks are the leaves of a binary tree, so the rounding error grows with the tree's height only: bit k of
    `blocks` says that part[k] holds the sum of 2^k of them. */
 typedef struct accumulator {
     int64_t count, position; /* elements so far; where the extremum was */
     uint64_t blocks;
     double part[48], mean;
-    value v;
+    lm_element v;
 } accumulator;
 
 typedef void feeder(accumulator *acc, const void *run, int64_t n);
@@ -147,10 +141,10 @@ static void finish_prod_whole(accumulator *acc) { if (!acc->count) acc->v.u = 1;
         for (; i + LANES <= n; i += LANES) \
             for (int j = 0; j < LANES; j++) { \
                 type x = run[i + j]; \
-                best[j] = (x better best[j]) | (x != x) ? x : best[j]; \
+                best[j] = ((x better best[j]) | (x != x)) ? x : best[j]; \
             } \
-        for (; i < n; i++) best[0] = (run[i] better best[0]) | (run[i] != run[i]) ? run[i] : best[0]; \
-        for (int j = 1; j < LANES; j++) best[0] = (best[j] better best[0]) | (best[j] != best[j]) ? best[j] : best[0]; \
+        for (; i < n; i++) best[0] = ((run[i] better best[0]) | (run[i] != run[i])) ? run[i] : best[0]; \
+        for (int j = 1; j < LANES; j++) best[0] = ((best[j] better best[0]) | (best[j] != best[j])) ? best[j] : best[0]; \
         return best[0]; \
     } \
     static void feed_##name(accumulator *acc, const void *from, int64_t n) \
@@ -265,7 +259,7 @@ static void feed_run(void *context, char *data[], const int64_t stride[], int64_
         f->feed(f->acc, data[0], n);
         return;
     }
-    value piece[CHUNK];
+    lm_element piece[CHUNK];
     for (int64_t i = 0; i < n; i += CHUNK) {
         int64_t m = n - i < CHUNK ? n - i : CHUNK;
         lm_casts[f->to][f->from](piece, 1, data[0] + i * stride[0] * lm_dtypes[f->from].size, stride[0], m);
@@ -310,7 +304,7 @@ typedef struct reducing {
 /* `m` neighbouring results at once: pieces of the rows they lie in are turned into columns. */
 static void feed_columns(const reducing *c, const char *data, int64_t between, int64_t m, accumulator *acc, feeder *feed)
 {
-    value columns[COLUMNS][ROWS];
+    lm_element columns[COLUMNS][ROWS];
     size_t size = lm_dtypes[c->from].size;
     lm_castfn *cast = lm_casts[working_dtype[c->w]][c->from];
     for (int64_t row = 0; row < c->n; row += ROWS) {
@@ -352,36 +346,26 @@ static void drop_axis(lm_array *a, int axis)
     lm_settle(a);
 }
 
-/* The axis at arg 2, from 0; -1 when none is given. */
-static int check_axis(lua_State *L, const lm_array *a)
-{
-    if (lua_isnoneornil(L, 2)) return -1;
-    lua_Integer axis = luaL_checkinteger(L, 2);
-    if (axis < 1 || axis > a->ndim)
-        luaL_argerror(L, 2, lua_pushfstring(L, "axis %I is out of range 1 to %d", axis, a->ndim));
-    return (int)axis - 1;
-}
-
 /* Upvalue 1 is the row in `reductions`. */
 static int array_reduce(lua_State *L)
 {
     const reduction *r = &reductions[lua_tointeger(L, lua_upvalueindex(1))];
     const lm_array *a = lm_checkarray(L, 1);
-    int axis = check_axis(L, a), w = working_type(r, a->dtype);
+    int axis = lm_checkaxis(L, 2, a), w = working_type(r, a->dtype);
     int64_t n = axis < 0 ? a->size : a->shape[axis];
     lm_dtype dtype = result_dtype(r, a->dtype);
     if (r->needs_elements && n == 0)
         return luaL_error(L, "%s of no elements: the shape is %s", r->name, lm_pushshape(L, a->ndim, a->shape));
     if (axis < 0 || a->ndim == 1) {
         accumulator acc;
-        char element[8];
+        lm_element element;
         reduce_all(a, r, w, &acc);
         if (r->result == TRUTH) {
             lua_pushboolean(L, acc.v.i != 0);
             return 1;
         }
-        lm_casts[dtype][finished_dtype(r, w)](element, 1, &acc.v, 1, 1);
-        lm_pushelement(L, dtype, element);
+        lm_casts[dtype][finished_dtype(r, w)](&element, 1, &acc.v, 1, 1);
+        lm_pushelement(L, dtype, &element);
         return 1;
     }
     lm_array kept = *a;
