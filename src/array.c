@@ -217,9 +217,10 @@ static int64_t divisor(int64_t a, int64_t b)
 bool lm_overlap(const lm_array *a, const lm_array *b)
 {
     const char *from, *to, *other_from, *other_to;
+    if (a->block != b->block) return false;
     lm_extent(a, &from, &to);
     lm_extent(b, &other_from, &other_to);
-    if (a->block != b->block || from >= other_to || other_from >= to) return false;
+    if (from >= other_to || other_from >= to) return false;
     /* columns next to each other: every step is a multiple of what the distance is not */
     int64_t step = 0;
     for (int d = 0; d < a->ndim; d++)

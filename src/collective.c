@@ -17,12 +17,20 @@
 #include <stdio.h>
 #include <string.h>
 
+/* A row as a function: what is fixed before the first call. */
+typedef struct binding {
+    const struct row *row;
+    bool nonblocking, has_root, varies;
+    int arguments;
+    char name[20];
+} binding;
+
 typedef struct call {
     const struct row *row;
+    const binding *binding;
     const char *name;
     lm_comm *c;
     lua_State *L;
-    bool nonblocking;
     lm_request *request; /* of a nonblocking call, once it is made; it lies at request_at on the stack */
     int request_at;
     const char *mistake;
@@ -152,7 +160,7 @@ static void call_read(call *k)
 {
     lua_State *L = k->L;
     int arg = 2;
-    lua_settop(L, 1 + (int)strlen(k->row->arguments));
+    lua_settop(L, 1 + k->binding->arguments);
     for (const char *p = k->row->arguments; *p; p++, arg++) {
         if (*p == 't') k->root = lm_readroot(L, arg, k->c, k->name, &k->mistake);
         else if (*p == 'o') k->opid = lm_readop(L, k->op_arg = arg, k->name, &k->mistake);
@@ -238,18 +246,18 @@ static void call_buffers(call *k)
     else k->sendbuf = MPI_IN_PLACE;
 }
 
-static void call_wait(call *k) { lm_wait(k->L, k->name, strchr(k->row->arguments, 't') ? "root" : NULL, k->root, -1); }
+static void call_wait(call *k) { lm_wait(k->L, k->name, k->binding->has_root ? "root" : NULL, k->root, -1); }
 
 /* A nonblocking call cannot wait for the others' opinion: its mistakes raise here alone. */
 static void call_agree(call *k, bool always, uint64_t also)
 {
-    if (k->nonblocking) {
+    if (k->binding->nonblocking) {
         if (k->mistake) luaL_error(k->L, "%s", k->mistake);
         return;
     }
     call_wait(k);
     lm_intent intent = {k->name, k->op_arg && k->opid < LM_OPS ? lm_opnames[k->opid] : NULL,
-                        strchr(k->row->arguments, 't') ? k->root : -1, k->dtype, k->block, also, k->mistake};
+                        k->binding->has_root ? k->root : -1, k->dtype, k->block, also, k->mistake};
     lm_agree(k->L, k->c, &intent, always);
 }
 
@@ -261,7 +269,7 @@ static void call_request(call *k)
 {
     lua_State *L = k->L;
     int top = lua_gettop(L);
-    lm_request *r = lm_newrequest(L, 1, k->name, strchr(k->row->arguments, 't') ? "root" : NULL, k->root, -1);
+    lm_request *r = lm_newrequest(L, 1, k->name, k->binding->has_root ? "root" : NULL, k->root, -1);
     k->request_at = top + 1;
     for (int i = 2; i <= top; i++) {
         lua_pushvalue(L, i);
@@ -280,7 +288,7 @@ static void call_request(call *k)
 /* Hands the call to MPI. */
 static int call_mpi(call *k)
 {
-    if (k->nonblocking) call_request(k);
+    if (k->binding->nonblocking) call_request(k);
     call_wait(k);
     return k->row->call(k);
 }
@@ -292,7 +300,7 @@ static int call_pieces(call *k, int64_t n)
 {
     enum { PIECE = 1 << 30 };
     int size = lm_dtypes[k->dtype].size, code = MPI_SUCCESS;
-    if (k->nonblocking) return luaL_error(k->L, "%s: more than 2^31 elements; the blocking call takes them", k->name);
+    if (k->binding->nonblocking) return luaL_error(k->L, "%s: more than 2^31 elements; the blocking call takes them", k->name);
     for (int64_t at = 0; at < n && code == MPI_SUCCESS; at += PIECE) {
         call piece = *k;
         if (k->sendbuf != MPI_IN_PLACE) piece.sendbuf = (const char *)k->sendbuf + at * size;
@@ -355,7 +363,7 @@ static int call_fold(call *k, const lm_array *like)
     lm_endspan(&span);
     k->request = g.request;
     k->request_at = g.request_at;
-    if (!k->nonblocking) {
+    if (!k->binding->nonblocking) {
         lm_mpi(L, code, k->name);
         fold_finish(L, f, k->op_arg);
         k->recvbuf = NULL; /* unpacked already */
@@ -378,7 +386,7 @@ static int call_fold(call *k, const lm_array *like)
 static int call_reduce(call *k)
 {
     const lm_array *like = k->send ? k->send : k->recv;
-    if (!lm_isnative(k->opid, k->dtype) && (k->nonblocking || k->row->call == reduce_scatter)) return call_fold(k, like);
+    if (!lm_isnative(k->opid, k->dtype) && (k->binding->nonblocking || k->row->call == reduce_scatter)) return call_fold(k, like);
     lm_reduction r;
     lm_beginreduction(k->L, &r, k->op_arg, like);
     k->op = r.mpi;
@@ -464,7 +472,7 @@ static void counts_fit(call *k, const lm_array *whole, int arg, const char *what
    never meets one that is wrong. NULL for nonblocking calls, which cannot ask. */
 static int64_t *counts_ask(call *k, int64_t mine)
 {
-    if (k->nonblocking) return NULL;
+    if (k->binding->nonblocking) return NULL;
     int64_t *parts = lua_newuserdatauv(k->L, sizeof *parts * (size_t)k->c->size, 0);
     call_wait(k);
     lm_mpi(k->L,
@@ -500,7 +508,7 @@ static void counts_of_pairs(call *k, int send_counts, int recv_counts)
         k->sendcounts = counts_read(k, send_counts, NULL, &total);
         k->senddispls = k->sendcounts + n;
         counts_fit(k, k->send, k->send_arg, "send", total);
-        if (!k->nonblocking) {
+        if (!k->binding->nonblocking) {
             int64_t *sent = lua_newuserdatauv(L, sizeof *sent * 2 * (size_t)n, 0);
             parts = sent + n;
             for (int r = 0; r < n; r++) sent[r] = k->sendcounts[r];
@@ -593,16 +601,15 @@ static int call_equal(call *k)
     return k->op_arg ? call_reduce(k) : call_blocks(k);
 }
 
-/* Upvalues: the row, the name (a string that lives as long as this), whether it is the nonblocking twin. */
+/* Upvalue: the binding. */
 static int collective(lua_State *L)
 {
-    call k = {.row = lua_touserdata(L, lua_upvalueindex(1)), .c = lm_checkcomm(L, 1), .L = L};
-    k.name = lua_tostring(L, lua_upvalueindex(2));
-    k.nonblocking = lua_toboolean(L, lua_upvalueindex(3));
+    const binding *b = lua_touserdata(L, lua_upvalueindex(1));
+    call k = {.row = b->row, .binding = b, .name = b->name, .c = lm_checkcomm(L, 1), .L = L};
     k.comm = k.c->comm;
     call_read(&k);
-    lm_mpi(L, strpbrk(k.row->arguments, "mn") ? call_varying(&k) : call_equal(&k), k.name);
-    if (k.nonblocking) {
+    lm_mpi(L, b->varies ? call_varying(&k) : call_equal(&k), k.name);
+    if (b->nonblocking) {
         lua_pushvalue(L, k.request_at);
         lm_openrequest(L, k.request, LM_COLLECTS);
         return 1;
@@ -616,13 +623,11 @@ static int collective(lua_State *L)
 /* Adds a row to the methods on top of the stack. */
 static void collective_add(lua_State *L, const row *r, bool nonblocking)
 {
-    char name[32];
-    snprintf(name, sizeof name, nonblocking ? "I%c%s" : "%c%s", nonblocking ? tolower(r->name[0]) : r->name[0], r->name + 1);
-    lua_pushlightuserdata(L, (void *)r);
-    lua_pushstring(L, name);
-    lua_pushboolean(L, nonblocking);
-    lua_pushcclosure(L, collective, 3);
-    lua_setfield(L, -2, name);
+    binding *b = lua_newuserdatauv(L, sizeof *b, 0);
+    *b = (binding){r, nonblocking, strchr(r->arguments, 't'), strpbrk(r->arguments, "mn"), (int)strlen(r->arguments), ""};
+    snprintf(b->name, sizeof b->name, nonblocking ? "I%c%s" : "%c%s", nonblocking ? tolower(r->name[0]) : r->name[0], r->name + 1);
+    lua_pushcclosure(L, collective, 1);
+    lua_setfield(L, -2, b->name);
 }
 
 static int barrier(lua_State *L)

@@ -14,13 +14,16 @@ void *lm_new(lua_State *L, const lm_kind *kind, int values)
     const lm_kind **object = lua_newuserdatauv(L, kind->size, values);
     memset(object, 0, kind->size);
     *object = kind;
-    luaL_setmetatable(L, kind->name);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, kind);
+    lua_setmetatable(L, -2);
     return object;
 }
 
 void lm_newkind(lua_State *L, const lm_kind *kind, const luaL_Reg *methods, const luaL_Reg *metamethods)
 {
     luaL_newmetatable(L, kind->name);
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, kind); /* found faster than by name */
     luaL_setfuncs(L, metamethods, 0);
     lua_pushstring(L, kind->name);
     lua_setfield(L, -2, "__metatable");
