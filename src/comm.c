@@ -3,8 +3,11 @@
 #include "agree.h"
 #include "error.h"
 #include "progress.h"
+#include "session.h"
 
 #include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 const lm_kind lm_comm_kind = {"mpi.comm", sizeof(lm_comm)};
@@ -49,10 +52,61 @@ int lm_checktag(lua_State *L, int arg, int otherwise)
 
 /* --- making ----------------------------------------------------------------------------------------------- */
 
+static lm_commrecord *records;
+
+static lm_commrecord *record_of(lua_State *L, MPI_Comm comm, const char *named)
+{
+    for (lm_commrecord *r = records; r; r = r->next)
+        if (r->comm == comm) return r;
+    lm_commrecord *new = calloc(1, sizeof *new);
+    if (!new) luaL_error(L, "not enough memory");
+    *new = (lm_commrecord){.next = records, .comm = comm, .named = named};
+    lm_place(L, new->place, sizeof new->place);
+    return records = new;
+}
+
+static void record_forget(lm_commrecord *record)
+{
+    lm_commrecord **at = &records;
+    while (*at != record) at = &(*at)->next;
+    *at = record->next;
+    free(record);
+}
+
+/* Tells of messages that nobody received and of communicators that nobody freed. The others are at the end too. */
+static int records_end(void)
+{
+    int lines = 0, rank;
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    for (const lm_commrecord *r = records; r; r = r->next) {
+        int there, count = r->letters;
+        MPI_Status status;
+        for (;;) {
+            MPI_Message message;
+            if (MPI_Improbe(MPI_ANY_SOURCE, MPI_ANY_TAG, r->comm, &there, &message, &status) != MPI_SUCCESS || !there) break;
+            char envelope[4096];
+            MPI_Mrecv(envelope, sizeof envelope, MPI_BYTE, &message, &status);
+            count++;
+        }
+        if (count > 0) {
+            fprintf(stderr, "rank %d: %d message%s never received on ", rank, count, count > 1 ? "s were" : " was");
+            if (r->named) fprintf(stderr, "%s\n", r->named);
+            else fprintf(stderr, "the communicator made at %s\n", r->place);
+            lines++;
+        }
+        if (!r->named) {
+            fprintf(stderr, "rank %d: the communicator made at %s was never freed\n", rank, *r->place ? r->place : "?");
+            lines++;
+        }
+    }
+    return lines;
+}
+
 /* Pushes the object over two communicators of MPI's. */
-static lm_comm *comm_push(lua_State *L, MPI_Comm comm, MPI_Comm payload)
+static lm_comm *comm_push(lua_State *L, MPI_Comm comm, MPI_Comm payload, const char *named)
 {
     lm_comm *c = lm_new(L, &lm_comm_kind, 2);
+    c->record = record_of(L, comm, named);
     c->comm = c->payload = MPI_COMM_NULL;
     MPI_Comm_rank(comm, &c->rank);
     MPI_Comm_size(comm, &c->size);
@@ -68,7 +122,7 @@ lm_comm *lm_newcomm(lua_State *L, MPI_Comm comm, const char *call)
 {
     MPI_Comm payload;
     lm_mpi(L, MPI_Comm_dup(comm, &payload), call);
-    return comm_push(L, comm, payload);
+    return comm_push(L, comm, payload, NULL);
 }
 
 /* Pushes the object of one of MPI's own two communicators. Messages travel on duplicates, made once in a process, so
@@ -82,7 +136,7 @@ static void comm_pushnamed(lua_State *L, MPI_Comm original, const char *name)
         lm_mpi(L, MPI_Comm_dup(original, &pair[1]), name);
         MPI_Comm_set_name(pair[0], name);
     }
-    comm_push(L, pair[0], pair[1])->named = name;
+    comm_push(L, pair[0], pair[1], name);
 }
 
 /* --- methods ---------------------------------------------------------------------------------------------- */
@@ -235,10 +289,11 @@ static int comm_free(lua_State *L)
 {
     lm_comm *c = lm_check(L, 1, &lm_comm_kind);
     if (c->comm == MPI_COMM_NULL) return 0;
-    if (c->named) return luaL_error(L, "%s cannot be freed", c->named);
+    if (c->record->named) return luaL_error(L, "%s cannot be freed", c->record->named);
     comm_agree(L, c, "free", NULL);
     MPI_Comm comm = c->comm, payload = c->payload;
     c->comm = c->payload = MPI_COMM_NULL;
+    record_forget(c->record);
     lm_mpi(L, MPI_Comm_free(&payload), "free");
     lm_mpi(L, MPI_Comm_free(&comm), "free");
     return 0;
@@ -287,6 +342,7 @@ static const luaL_Reg metamethods[] = {
 
 void luaopen_comm(lua_State *L)
 {
+    lm_atend(records_end, true);
     static const struct { const char *name; int value; } constants[] = {
         {"ANY_SOURCE", MPI_ANY_SOURCE}, {"ANY_TAG", MPI_ANY_TAG},
         {"PROC_NULL", MPI_PROC_NULL},   {"UNDEFINED", MPI_UNDEFINED},

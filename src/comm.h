@@ -8,13 +8,22 @@
 #include <mpi.h>
 #include <stdint.h>
 
+/* What is told of a communicator at the end of the program; outlives the object. */
+typedef struct lm_commrecord {
+    struct lm_commrecord *next;
+    MPI_Comm comm;
+    const char *named; /* "mpi.COMM_WORLD", "mpi.COMM_SELF" or NULL */
+    char place[64];    /* script line that made it */
+    int letters;       /* opened by a probe, not received */
+} lm_commrecord;
+
 typedef struct lm_comm {
     const lm_kind *kind;
+    lm_commrecord *record;
     MPI_Comm comm, payload; /* MPI_COMM_NULL when freed */
     int rank, size;
     uint32_t *sent;    /* messages sent so far, by destination: their sequence numbers; lives in user value 1 */
     long agreed;       /* collectives compared between ranks so far */
-    const char *named; /* "mpi.COMM_WORLD", "mpi.COMM_SELF" or NULL */
     struct lm_letter *letters; /* opened by a probe, not yet received; kept alive by the table in user value 2 */
 } lm_comm;
 

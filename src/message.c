@@ -95,6 +95,7 @@ lm_letter *lm_openletter(lua_State *L, int comm, lm_comm *c, MPI_Message *messag
     lm_mpi(L, MPI_Mrecv(&new->envelope, LM_EAGER, MPI_BYTE, message, MPI_STATUS_IGNORE), call);
     lua_rawsetp(L, -2, new);
     lua_pop(L, 1);
+    c->record->letters++;
     lm_letter **last = &c->letters;
     while (*last) last = &(*last)->next;
     return *last = new;
@@ -133,6 +134,7 @@ lm_arrival lm_takeletter(lua_State *L, int comm, lm_comm *c, lm_letter *l, lm_en
 {
     lm_arrival from = l->from;
     *e = l->envelope;
+    c->record->letters--;
     lm_letter **at = &c->letters;
     while (*at != l) at = &(*at)->next;
     *at = l->next;

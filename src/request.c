@@ -601,7 +601,7 @@ static const luaL_Reg comm_methods[] = {
 
 void luaopen_request(lua_State *L)
 {
-    lm_atend(requests_end);
+    lm_atend(requests_end, false);
     lua_newtable(L);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &requests_key);
     lm_newkind(L, &request_kind, request_methods, metamethods);

@@ -23,7 +23,7 @@
 /* The exit code of a program that left something open, when LUAMPI_STRICT=1 asks for it. */
 #define UNTIDY 4
 
-static int (*enders[8])(void);
+static int (*enders[2][4])(void); /* before and after the ranks meet at the end */
 static MPI_Comm leaving = MPI_COMM_NULL; /* where the ranks meet at the end */
 
 /* --- beginning and end ------------------------------------------------------------------------------------ */
@@ -40,6 +40,13 @@ void lm_abort(int status)
     _exit(lm_clamp(status));
 }
 
+static int session_tidy(bool met)
+{
+    int lines = 0;
+    for (int i = 0; enders[met][i]; i++) lines += enders[met][i]();
+    return lines;
+}
+
 /* Runs when the process exits in any way that is not a crash. The ranks meet; one that leaves with an error and finds
    the others still at work ends the job, so that nobody waits for it for ever. */
 static void session_end(int status, void *unused)
@@ -49,8 +56,7 @@ static void session_end(int status, void *unused)
     MPI_Finalized(&finalized);
     if (finalized || leaving == MPI_COMM_NULL) return;
     fflush(NULL);
-    int lines = 0;
-    for (int i = 0; status == 0 && i < 8 && enders[i]; i++) lines += enders[i]();
+    int lines = status == 0 ? session_tidy(false) : 0;
     MPI_Request request;
     lm_wait(NULL, "the end of its program: other ranks are still running", NULL, 0, -1);
     lm_waits.leaving = lm_ended ? LM_ENDED : lm_clamp(status);
@@ -62,6 +68,7 @@ static void session_end(int status, void *unused)
         while (!met && MPI_Wtime() < end) MPI_Test(&request, &met, MPI_STATUS_IGNORE);
         if (!met) lm_abort(status);
     }
+    if (status == 0) lines += session_tidy(true);
     leaving = MPI_COMM_NULL;
     lm_endboard();
     MPI_Finalize();
@@ -70,11 +77,11 @@ static void session_end(int status, void *unused)
     if (lm_clamp(status) != status) _exit(lm_clamp(status));
 }
 
-void lm_atend(int (*end)(void))
+void lm_atend(int (*end)(void), bool met)
 {
     int i = 0;
-    while (enders[i] && enders[i] != end) i++;
-    enders[i] = end;
+    while (enders[met][i] && enders[met][i] != end) i++;
+    enders[met][i] = end;
 }
 
 void lm_beginsession(void)

@@ -11,8 +11,9 @@ const char *lm_version(void);
 /* Starts MPI unless it runs already. Collective. */
 void lm_beginsession(void);
 
-/* Has `end` called when the program ends well: it ends what was left open and returns how many lines it wrote of it. */
-void lm_atend(int (*end)(void));
+/* Has `end` called when the program ends well, before the ranks meet for the last time or (met) after it: it ends what
+   was left open, writes a line of each, and returns how many lines there were. */
+void lm_atend(int (*end)(void), bool met);
 
 /* An exit status as the shell will see it: 0 stays, all others lie in 1..125. */
 int lm_clamp(int status);
