@@ -148,7 +148,7 @@ static void long_wait(call *k, int n, MPI_Request *requests)
 
 static void long_recv(call *k, void *room, const head *h, int source)
 {
-    lm_wait(k->L, k->name, "source", source, -1);
+    lm_waitmoving(k->L, k->name, "source", source, -1);
     lm_span span = lm_spanof(MPI_BYTE, (int64_t)h->bytes);
     int code = MPI_Recv(room, span.count, span.type, source, (int)h->sequence, k->c->payload, MPI_STATUS_IGNORE);
     lm_endspan(&span);

@@ -11,14 +11,16 @@
 #include <unistd.h>
 
 /* How long nothing may have changed, and how often every rank must have looked meanwhile: a rank that is computing, or
-   that the machine does not let run, does not look. */
+   that the machine does not let run, does not look. While a long message is under way most batches of looks meet work;
+   noise makes it some in a hundred. */
 #define QUIET 0.5
 #define LOOKS 50
+#define WORKED 0.5
 #define INTERVAL 0.1
 
 typedef struct entry {
     _Atomic uint32_t waits; /* counts this rank's waits that took long enough to be written here; 0: none yet */
-    _Atomic uint32_t looks;
+    _Atomic uint32_t looks, worked;
     int leaving;
     char text[110];
 } entry;
@@ -28,7 +30,7 @@ static MPI_Win window = MPI_WIN_NULL;
 static int my_rank, ranks;
 
 typedef struct seen {
-    uint32_t waits, looks;
+    uint32_t waits, looks, worked;
 } seen;
 
 static seen *before; /* the board at `since` */
@@ -77,20 +79,23 @@ void lm_board(const char *text, int leaving)
     atomic_fetch_add(&e->waits, 1);
 }
 
-/* Whether every rank has looked again and again at the same wait since `since`; else the present becomes `before`. */
+/* Whether every rank has looked again and again at the same wait since `since`, and seldom met work; else the present
+   becomes `before`. */
 static bool board_quiet(double now)
 {
-    bool same = true, looked = true;
+    bool same = true, quiet = true;
     for (int r = 0; r < ranks; r++) {
-        uint32_t waits = atomic_load(&entries[r].waits), looks = atomic_load(&entries[r].looks);
+        uint32_t waits = atomic_load(&entries[r].waits), looks = atomic_load(&entries[r].looks) - before[r].looks;
+        uint32_t worked = atomic_load(&entries[r].worked) - before[r].worked;
         if (waits == 0 || waits != before[r].waits) same = false;
-        if (looks - before[r].looks < LOOKS) looked = false;
+        if (looks < LOOKS || worked > WORKED * looks) quiet = false;
     }
     if (same && now - since < QUIET) return false;
-    bool quiet = same && looked;
-    for (int r = 0; !quiet && r < ranks; r++) before[r] = (seen){atomic_load(&entries[r].waits), atomic_load(&entries[r].looks)};
+    if (same && quiet) return true;
+    for (int r = 0; r < ranks; r++)
+        before[r] = (seen){atomic_load(&entries[r].waits), atomic_load(&entries[r].looks), atomic_load(&entries[r].worked)};
     since = now;
-    return quiet;
+    return false;
 }
 
 /* Tells the deadlock and ends the job: with 0 when a rank asked for that by os.exit(0). */
@@ -105,18 +110,20 @@ static _Noreturn void board_report(bool asked)
     lm_abort(asked ? 0 : 1);
 }
 
-void lm_look(double now)
+void lm_look(double now, bool worked)
 {
     if (!entries) return;
+    if (worked) atomic_fetch_add_explicit(&entries[my_rank].worked, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&entries[my_rank].looks, 1, memory_order_relaxed);
     if (now < next_read) return;
     next_read = now + INTERVAL;
     if (!board_quiet(now)) return;
-    bool running = false, asked = false, failing = false;
+    bool running = false, asked = false, moving = false;
     for (int r = 0; r < ranks; r++) {
         running = running || entries[r].leaving == LM_RUNNING;
         asked = asked || entries[r].leaving == 0;
-        failing = failing || entries[r].leaving > 0; /* that rank will end the job itself */
+        /* one that fails will end the job itself, and a payload will come */
+        moving = moving || entries[r].leaving > 0 || entries[r].leaving == LM_MOVING;
     }
-    if (running && !failing) board_report(asked);
+    if (running && !moving) board_report(asked);
 }

@@ -14,7 +14,7 @@
 static void payload_receive(lua_State *L, lm_comm *c, const char *call, const lm_head *head, lm_arrival from, void *room)
 {
     MPI_Request request;
-    lm_wait(L, call, "source", from.source, from.tag);
+    lm_waitmoving(L, call, "source", from.source, from.tag);
     lm_mpi(L, lm_startpayload(c, head, from, room, &request), call);
     lm_mpi(L, MPI_Wait(&request, MPI_STATUS_IGNORE), call);
 }
@@ -25,7 +25,7 @@ static void payload_drain(lua_State *L, lm_comm *c, const char *call, const lm_h
     if (head->bytes <= LM_ROOM) return;
     char room[LM_EAGER];
     MPI_Request request;
-    lm_wait(L, call, "source", from.source, from.tag);
+    lm_waitmoving(L, call, "source", from.source, from.tag);
     lm_mpi(L, lm_startdrain(c, head, from, room, &request), call);
     lm_mpi(L, MPI_Wait(&request, MPI_STATUS_IGNORE), call);
 }

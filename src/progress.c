@@ -16,15 +16,24 @@ double lm_watch = 60;
 
 #define LOOKS_BEFORE_CLOCK 256
 #define SPIN 400e-6 /* longer than a nap of the peer takes: else two ranks in close traffic send each other to sleep */
+#define SPIN_MOVING 50e-3
 #define FIRST_NAP 20e-6
 #define LAST_NAP 1e-3
-#define WORK 3e-6   /* of this thread's own time; looking in vain takes less, so between two looks MPI was moving data */
-#define BATCH 8     /* looks between naps; when half of them met work, a long message is coming in */
+#define BATCH 8     /* looks between two naps */
 #define BOARD 0.1   /* a wait of this length is written on the board */
 
-static double began, nap, next_report;
-static double last; /* this thread's time at the last look */
-static unsigned batch, worked; /* looks in this batch, and those that met work */
+/* A look that finds nothing takes less of this thread's own time than WORK, the first one after a nap less than COLD.
+   Longer ones moved data, or met noise: the one comes often, the other seldom. */
+#define WORK 2e-6
+#define COLD 12e-6
+#define BUSY 4 /* looks with work in a spin, which is then begun anew */
+
+static double began;       /* the wait */
+static double spin_began;
+static double last;        /* this thread's own time at the last look */
+static double nap, next_report;
+static unsigned looks, worked;   /* in this spin or batch, and with work among them */
+static bool napping, batch_worked; /* the latter: in the last batch */
 static bool on_board;
 
 static double progress_clock(clockid_t clock)
@@ -64,29 +73,20 @@ static void progress_board(void)
     char place[256], text[300];
     if (lm_waits.leaving != LM_RUNNING) snprintf(text, sizeof text, "has finished");
     else snprintf(text, sizeof text, "waits in %s", progress_place(place, sizeof place));
-    lm_board(text, lm_waits.leaving);
+    lm_board(text, lm_waits.moving ? LM_MOVING : lm_waits.leaving);
 }
 
-/* A look in vain, after many. */
-static void progress_idle(void)
+static void progress_spin(double now)
 {
-    double own = progress_clock(CLOCK_THREAD_CPUTIME_ID);
-    bool first = lm_idle == LOOKS_BEFORE_CLOCK;
-    if (!first && ++batch < BATCH) {
-        if (batch > 1 && own - last > WORK) worked++; /* the first one after a nap is slow for other reasons */
-        last = own;
-        return;
-    }
-    double now = progress_clock(CLOCK_MONOTONIC);
-    if (first || worked >= BATCH / 2) {
-        began = now;
-        nap = FIRST_NAP;
-        next_report = lm_watch;
-        on_board = false;
-    }
-    batch = worked = 0;
-    last = own;
-    if (now - began < SPIN) return;
+    napping = batch_worked = false;
+    spin_began = now;
+    looks = worked = 0;
+    nap = FIRST_NAP;
+}
+
+/* What a wait of some length makes known. */
+static void progress_tell(double now)
+{
     if (lm_watch > 0 && now - began >= next_report) {
         progress_report(next_report);
         next_report *= 2;
@@ -95,9 +95,38 @@ static void progress_idle(void)
         progress_board();
         on_board = true;
     }
-    if (on_board) lm_look(now);
+    if (on_board) lm_look(now, worked > 0);
+}
+
+/* A look, after many in vain. */
+static void progress_idle(void)
+{
+    double own = progress_clock(CLOCK_THREAD_CPUTIME_ID);
+    if (lm_idle == LOOKS_BEFORE_CLOCK) {
+        began = progress_clock(CLOCK_MONOTONIC);
+        next_report = lm_watch;
+        on_board = false;
+        progress_spin(began);
+    } else if (napping ? looks == 0 && own - last > COLD : own - last > WORK) {
+        worked++;
+    }
+    last = own;
+    if (++looks % BATCH) return;
+    double now = progress_clock(CLOCK_MONOTONIC);
+    if (!napping) {
+        if (worked >= BUSY) progress_spin(now);
+        if (now - spin_began < (lm_waits.moving ? SPIN_MOVING : SPIN)) return;
+        napping = true;
+    } else if (worked && batch_worked) {
+        progress_spin(now);
+        return;
+    }
+    progress_tell(now);
+    batch_worked = worked > 0;
+    looks = worked = 0;
     nanosleep(&(struct timespec){0, (long)(nap * 1e9)}, NULL);
     if (nap < LAST_NAP) nap *= 2;
+    last = progress_clock(CLOCK_THREAD_CPUTIME_ID);
 }
 
 /* Called by Open MPI each time it looks for something to do; the events found here are always none. */

@@ -15,6 +15,7 @@ typedef struct lm_waiting {
     const char *peer; /* "source", "dest", "root", or NULL */
     int rank, tag;    /* of the peer; tag < 0: none to speak of */
     int leaving;      /* as the board takes it */
+    bool moving;      /* for a payload that its sender has begun to send: not for ever, and with data to move */
 } lm_waiting;
 
 extern lm_waiting lm_waits;
@@ -23,8 +24,15 @@ extern unsigned lm_idle; /* looks in vain since lm_wait */
 /* Called before every MPI call that may block. */
 static inline void lm_wait(lua_State *L, const char *call, const char *peer, int rank, int tag)
 {
-    lm_waits = (lm_waiting){L, call, peer, rank, tag, LM_RUNNING};
+    lm_waits = (lm_waiting){L, call, peer, rank, tag, LM_RUNNING, false};
     lm_idle = 0;
+}
+
+/* The same before waiting for a payload. */
+static inline void lm_waitmoving(lua_State *L, const char *call, const char *peer, int rank, int tag)
+{
+    lm_wait(L, call, peer, rank, tag);
+    lm_waits.moving = true;
 }
 
 /* What goes on while MPI waits, or NULL; called each time MPI looks for something to do, also from calls it makes. */

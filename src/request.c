@@ -60,7 +60,7 @@ static void request_arrived(lm_request *r)
         request_finish(r);
         return;
     }
-    r->state = LM_MOVING;
+    r->state = LM_MOVES;
     if (!r->refused && !r->array) {
         r->no_memory = !lm_reserve(r->L, r->buffer, head->bytes);
         if (!r->no_memory) r->room = lm_grow(r->L, r->buffer, head->bytes);
@@ -79,7 +79,7 @@ static bool request_advance(lm_request *r)
     else r->code = MPI_Test(&r->mpi, &done, &status);
     if (r->code != MPI_SUCCESS) done = true;
     if (!done) return false;
-    if (r->type == LM_RECEIVES && r->state == LM_WAITING && r->code == MPI_SUCCESS && !r->cancelled) {
+    if (r->type == LM_RECEIVES && r->state == LM_WAITS && r->code == MPI_SUCCESS && !r->cancelled) {
         r->from = (lm_arrival){status.MPI_SOURCE, status.MPI_TAG};
         request_arrived(r);
         return r->state == LM_COMPLETE;
@@ -215,7 +215,10 @@ static int request_push(lua_State *L, int index, lm_request *r)
 static void request_wait(lua_State *L, lm_request *r)
 {
     lm_wait(L, r->call, r->peer, r->rank, r->tag);
-    while (!request_advance(r)) requests_background();
+    while (!request_advance(r)) {
+        lm_waits.moving = r->state == LM_MOVES;
+        requests_background();
+    }
 }
 
 /* --- methods of requests ---------------------------------------------------------------------------------- */
@@ -242,7 +245,7 @@ static int method_cancel(lua_State *L)
 {
     lm_request *r = request_check(L, 1);
     if (r->type != LM_RECEIVES) return luaL_error(L, "%s: only receives can be cancelled", r->call);
-    if (r->state == LM_WAITING && !request_advance(r) && r->state == LM_WAITING) {
+    if (r->state == LM_WAITS && !request_advance(r) && r->state == LM_WAITS) {
         int cancelled;
         MPI_Status status;
         lm_mpi(L, MPI_Cancel(&r->mpi), r->call);
@@ -293,7 +296,7 @@ static void request_close(lm_request *r)
     }
     if (!r->observed) remember(r);
     lm_wait(NULL, "the end of its program: a request is open", NULL, 0, -1);
-    if (r->type == LM_RECEIVES && r->state == LM_WAITING) {
+    if (r->type == LM_RECEIVES && r->state == LM_WAITS) {
         MPI_Cancel(&r->mpi);
         r->cancelled = true;
     }

@@ -15,7 +15,7 @@ typedef struct lm_request {
     struct lm_request *next; /* in the list of open ones */
     lua_State *L;            /* the main thread: its allocator */
     enum { LM_NOTHING, LM_SENDS, LM_RECEIVES, LM_COLLECTS } type;
-    enum { LM_WAITING, LM_MOVING, LM_COMPLETE } state; /* for the envelope, for the payload; then MPI is done with it */
+    enum { LM_WAITS, LM_MOVES, LM_COMPLETE } state; /* for the envelope, for the payload; then MPI is done with it */
     bool observed;  /* the script has seen it complete */
     bool refused, cancelled, no_memory;
     int code;       /* MPI's, of what went wrong in the background */
