@@ -285,11 +285,16 @@ static void call_request(call *k)
     k->request = r;
 }
 
+#define EAGER_BLOCK 4000 /* bytes; MPI itself is safe from blocks of different sizes up to here */
+
+static bool call_is_large(const call *k) { return k->binding->varies || k->block * lm_dtypes[k->dtype].size > EAGER_BLOCK; }
+
 /* Hands the call to MPI. */
 static int call_mpi(call *k)
 {
     if (k->binding->nonblocking) call_request(k);
     call_wait(k);
+    lm_waits.moving = call_is_large(k); /* the ranks have agreed, so all of them are here */
     return k->row->call(k);
 }
 
@@ -585,8 +590,6 @@ static int call_varying(call *k)
 
 /* --- one collective --------------------------------------------------------------------------------------- */
 
-#define EAGER_BLOCK 4000 /* bytes; MPI itself is safe from blocks of different sizes up to here */
-
 static int call_equal(call *k)
 {
     call_block(k);
@@ -596,7 +599,7 @@ static int call_equal(call *k)
         call_make(k, k->row->receives == k->row->sends ? first : k->row->receives == EACH ? first * n : first / n);
     }
     call_fit(k, k->row->receives == EACH ? k->block * n : k->block);
-    call_agree(k, lm_checking != LM_CHECK_NONE && k->block * lm_dtypes[k->dtype].size > EAGER_BLOCK, 0);
+    call_agree(k, lm_checking != LM_CHECK_NONE && call_is_large(k), 0);
     call_buffers(k);
     return k->op_arg ? call_reduce(k) : call_blocks(k);
 }

@@ -182,6 +182,7 @@ static bool bcast(call *k, int root, const parcel *p, const lm_buffer *b)
     if (first.head.bytes > BCAST_BODY) {
         char *all = mine ? b->data + p->at : lm_grow(L, room = lm_newbuffer(L), first.head.bytes);
         lm_span span = lm_spanof(MPI_BYTE, (int64_t)first.head.bytes);
+        lm_waitmoving(L, k->name, "root", root, -1);
         int code = MPI_Bcast(all, span.count, span.type, root, c->comm);
         lm_endspan(&span);
         lm_mpi(L, code, k->name);
@@ -303,7 +304,7 @@ static int values_allgather(lua_State *L)
         }
         lm_buffer *room = lm_newbuffer(L);
         longs = lm_grow(L, room, total);
-        lm_wait(L, k.name, NULL, 0, -1);
+        lm_waitmoving(L, k.name, NULL, 0, -1);
         lm_mpi(L, MPI_Allgatherv(b->data + p.at, counts[c->rank], MPI_BYTE, longs, counts, displs, MPI_BYTE, c->comm), k.name);
     }
     push_list(&k, all, &p, b, longs);

@@ -11,16 +11,15 @@
 #include <unistd.h>
 
 /* How long nothing may have changed, and how often every rank must have looked meanwhile: a rank that is computing, or
-   that the machine does not let run, does not look. While a long message is under way most batches of looks meet work;
-   noise makes it some in a hundred. */
+   that the machine does not let run, does not look. */
 #define QUIET 0.5
 #define LOOKS 50
-#define WORKED 0.5
 #define INTERVAL 0.1
 
 typedef struct entry {
     _Atomic uint32_t waits; /* counts this rank's waits that took long enough to be written here; 0: none yet */
-    _Atomic uint32_t looks, worked;
+    _Atomic uint32_t looks;
+    _Atomic bool moving;
     int leaving;
     char text[110];
 } entry;
@@ -30,7 +29,7 @@ static MPI_Win window = MPI_WIN_NULL;
 static int my_rank, ranks;
 
 typedef struct seen {
-    uint32_t waits, looks, worked;
+    uint32_t waits, looks;
 } seen;
 
 static seen *before; /* the board at `since` */
@@ -79,21 +78,18 @@ void lm_board(const char *text, int leaving)
     atomic_fetch_add(&e->waits, 1);
 }
 
-/* Whether every rank has looked again and again at the same wait since `since`, and seldom met work; else the present
-   becomes `before`. */
+/* Whether every rank has looked again and again at the same wait since `since`; else the present becomes `before`. */
 static bool board_quiet(double now)
 {
-    bool same = true, quiet = true;
+    bool same = true, looked = true;
     for (int r = 0; r < ranks; r++) {
-        uint32_t waits = atomic_load(&entries[r].waits), looks = atomic_load(&entries[r].looks) - before[r].looks;
-        uint32_t worked = atomic_load(&entries[r].worked) - before[r].worked;
-        if (waits == 0 || waits != before[r].waits) same = false;
-        if (looks < LOOKS || worked > WORKED * looks) quiet = false;
+        uint32_t waits = atomic_load(&entries[r].waits), looks = atomic_load(&entries[r].looks);
+        if (waits == 0 || waits != before[r].waits || atomic_load(&entries[r].moving)) same = false;
+        if (looks - before[r].looks < LOOKS) looked = false;
     }
     if (same && now - since < QUIET) return false;
-    if (same && quiet) return true;
-    for (int r = 0; r < ranks; r++)
-        before[r] = (seen){atomic_load(&entries[r].waits), atomic_load(&entries[r].looks), atomic_load(&entries[r].worked)};
+    if (same && looked) return true;
+    for (int r = 0; r < ranks; r++) before[r] = (seen){atomic_load(&entries[r].waits), atomic_load(&entries[r].looks)};
     since = now;
     return false;
 }
@@ -110,20 +106,19 @@ static _Noreturn void board_report(bool asked)
     lm_abort(asked ? 0 : 1);
 }
 
-void lm_look(double now, bool worked)
+void lm_look(double now, bool moving)
 {
     if (!entries) return;
-    if (worked) atomic_fetch_add_explicit(&entries[my_rank].worked, 1, memory_order_relaxed);
+    atomic_store(&entries[my_rank].moving, moving);
     atomic_fetch_add_explicit(&entries[my_rank].looks, 1, memory_order_relaxed);
     if (now < next_read) return;
     next_read = now + INTERVAL;
     if (!board_quiet(now)) return;
-    bool running = false, asked = false, moving = false;
+    bool running = false, asked = false, failing = false;
     for (int r = 0; r < ranks; r++) {
         running = running || entries[r].leaving == LM_RUNNING;
         asked = asked || entries[r].leaving == 0;
-        /* one that fails will end the job itself, and a payload will come */
-        moving = moving || entries[r].leaving > 0 || entries[r].leaving == LM_MOVING;
+        failing = failing || entries[r].leaving > 0; /* that rank will end the job itself */
     }
-    if (running && !moving) board_report(asked);
+    if (running && !failing) board_report(asked);
 }

@@ -11,13 +11,13 @@ void lm_startboard(void); /* collective, after MPI_Init */
 void lm_endboard(void);   /* collective */
 
 /* What a rank on the board does besides waiting for others. */
-enum { LM_MOVING = -3, LM_RUNNING = -2, LM_ENDED = -1 }; /* else it leaves by os.exit with this status */
+enum { LM_RUNNING = -2, LM_ENDED = -1 }; /* else it leaves by os.exit with this status */
 
 /* Opens a new wait of this rank: `text` says in what. */
 void lm_board(const char *text, int leaving);
 
-/* Counts a look, and whether it met work, which a rank that waits in vain seldom does; now and then reads the whole
-   board. Does not return from a deadlock. */
-void lm_look(double now, bool worked);
+/* Counts a look, and says whether data is under way to this rank, which is no deadlock however long it takes; now and
+   then reads the whole board. Does not return from a deadlock. */
+void lm_look(double now, bool moving);
 
 #endif

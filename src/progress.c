@@ -10,7 +10,7 @@
 #include <time.h>
 
 lm_waiting lm_waits;
-unsigned lm_idle;
+unsigned lm_idle, lm_moves;
 void (*lm_background)(void);
 double lm_watch = 60;
 
@@ -26,7 +26,8 @@ double lm_watch = 60;
    Longer ones moved data, or met noise: the one comes often, the other seldom. */
 #define WORK 2e-6
 #define COLD 12e-6
-#define BUSY 4 /* looks with work in a spin, which is then begun anew */
+#define BUSY 4       /* looks with work in a spin that begin it anew, */
+#define SELDOM 200   /* when they are at least one of so many */
 
 static double began;       /* the wait */
 static double spin_began;
@@ -73,8 +74,10 @@ static void progress_board(void)
     char place[256], text[300];
     if (lm_waits.leaving != LM_RUNNING) snprintf(text, sizeof text, "has finished");
     else snprintf(text, sizeof text, "waits in %s", progress_place(place, sizeof place));
-    lm_board(text, lm_waits.moving ? LM_MOVING : lm_waits.leaving);
+    lm_board(text, lm_waits.leaving);
 }
+
+static bool moving(void) { return lm_waits.moving || lm_moves > 0; }
 
 static void progress_spin(double now)
 {
@@ -95,7 +98,7 @@ static void progress_tell(double now)
         progress_board();
         on_board = true;
     }
-    if (on_board) lm_look(now, worked > 0);
+    if (on_board) lm_look(now, moving());
 }
 
 /* A look, after many in vain. */
@@ -114,8 +117,8 @@ static void progress_idle(void)
     if (++looks % BATCH) return;
     double now = progress_clock(CLOCK_MONOTONIC);
     if (!napping) {
-        if (worked >= BUSY) progress_spin(now);
-        if (now - spin_began < (lm_waits.moving ? SPIN_MOVING : SPIN)) return;
+        if (worked >= BUSY && worked * SELDOM >= looks) progress_spin(now);
+        if (now - spin_began < (moving() ? SPIN_MOVING : SPIN)) return;
         napping = true;
     } else if (worked && batch_worked) {
         progress_spin(now);

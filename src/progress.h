@@ -35,6 +35,9 @@ static inline void lm_waitmoving(lua_State *L, const char *call, const char *pee
     lm_waits.moving = true;
 }
 
+/* Payloads that are under way in the background. */
+extern unsigned lm_moves;
+
 /* What goes on while MPI waits, or NULL; called each time MPI looks for something to do, also from calls it makes. */
 extern void (*lm_background)(void);
 

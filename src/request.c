@@ -35,6 +35,7 @@ static void request_unmark(lm_request *r)
 
 static void request_finish(lm_request *r)
 {
+    if (r->state == LM_MOVES) lm_moves--;
     r->state = LM_COMPLETE;
     request_unmark(r);
     bool arrived = !r->refused && !r->cancelled && !r->no_memory && r->code == MPI_SUCCESS;
@@ -61,6 +62,7 @@ static void request_arrived(lm_request *r)
         return;
     }
     r->state = LM_MOVES;
+    lm_moves++;
     if (!r->refused && !r->array) {
         r->no_memory = !lm_reserve(r->L, r->buffer, head->bytes);
         if (!r->no_memory) r->room = lm_grow(r->L, r->buffer, head->bytes);
@@ -215,10 +217,7 @@ static int request_push(lua_State *L, int index, lm_request *r)
 static void request_wait(lua_State *L, lm_request *r)
 {
     lm_wait(L, r->call, r->peer, r->rank, r->tag);
-    while (!request_advance(r)) {
-        lm_waits.moving = r->state == LM_MOVES;
-        requests_background();
-    }
+    while (!request_advance(r)) requests_background();
 }
 
 /* --- methods of requests ---------------------------------------------------------------------------------- */
