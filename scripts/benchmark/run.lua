@@ -20,10 +20,12 @@ for i, group in ipairs(groups) do
 end
 usage = usage .. table.concat(names, " ")
 
-local function bad_usage(message)
-    io.stderr:write("scripts/bench: ", message, "\n", usage, "\n")
-    os.exit(2)
+local function die(code, ...)
+    io.stderr:write("scripts/bench: ", ...)
+    os.exit(code)
 end
+
+local function bad_usage(message) die(2, message, "\n", usage, "\n") end
 
 local options, chosen = {json = "build/bench.json"}, {}
 do
@@ -99,7 +101,7 @@ local environment = table.concat({
 local function run(group, program)
     local output, fine = output_of(("cd build/benchmark && date +%%s.%%N && env %s %s </dev/null && date +%%s.%%N")
         :format(environment, program.command))
-    if not fine then error(("%s, %s: failed: %s"):format(group.name, program.name, program.command), 0) end
+    if not fine then die(1, "failed: ", program.command, "\n") end
     local began, lines, ended = output:match("^(%S+)\n(.-)(%S+)\n$")
     if group.whole then return {[group.works[1][1]] = ended - began} end
     local values = {}
