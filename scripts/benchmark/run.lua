@@ -94,7 +94,8 @@ end
 local environment = table.concat({
     "BENCH_SECONDS=" .. (options.quick and 0.01 or 0.05),
     ("LUA_PATH='%s/%s/?.lua;;'"):format(root, here),
-    "OPENBLAS_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=1",
+    "OPENBLAS_NUM_THREADS=1",
+    "PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=", -- unbuffered, the ranks' lines would come in pieces
 }, " ")
 
 -- Runs one program once. → value by work; the greatest where several ranks give one; a message for what raised
@@ -127,9 +128,12 @@ local function result_of(group, work, programs, rounds)
     local result = {group = group.name, work = work[1], unit = group.unit or "s", programs = {}}
     for _, program in ipairs(programs) do
         local values = {}
-        for i, round in ipairs(rounds) do values[i] = round[program.name][work[1]] end
-        if type(values[1]) == "string" then return nil, values[1] end
-        if values[1] then result.programs[program.name] = {median = median(values), values = values}
+        for _, round in ipairs(rounds) do
+            local value = round[program.name][work[1]]
+            if type(value) == "string" then return nil, value end
+            values[#values + 1] = value
+        end
+        if #values == #rounds then result.programs[program.name] = {median = median(values), values = values}
         elseif program.name == "luampi" or work[program.name] then return nil, program.name .. "'s program does not do it"
         end
     end
