@@ -4,7 +4,7 @@
 local usage = [[
 usage: scripts/bench [--quick] [--rounds N] [--json FILE] [group…]
   --quick    5 short rounds, within two minutes
-  --rounds   this many rounds (9)
+  --rounds   this many rounds (15)
   --json     where all values go (build/bench.json)
   group      only these: ]]
 
@@ -46,7 +46,7 @@ do
         end
         i = i + 1
     end
-    options.rounds = options.rounds or options.quick and 5 or 9
+    options.rounds = options.rounds or options.quick and 5 or 15
     if #chosen == 0 then chosen = groups end
 end
 
@@ -92,7 +92,7 @@ local function programs_of(group)
 end
 
 local environment = table.concat({
-    "BENCH_SECONDS=" .. (options.quick and 0.01 or 0.05),
+    "BENCH_SECONDS=" .. (options.quick and 0.01 or 0.02),
     ("LUA_PATH='%s/%s/?.lua;;'"):format(root, here),
     "OPENBLAS_NUM_THREADS=1",
     "PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=", -- unbuffered, the ranks' lines would come in pieces
@@ -134,7 +134,8 @@ local function result_of(group, work, programs, rounds)
             values[#values + 1] = value
         end
         if #values == #rounds then result.programs[program.name] = {median = median(values), values = values}
-        elseif program.name == "luampi" or work[program.name] then return nil, program.name .. "'s program does not do it"
+        elseif program.name == "luampi" or work[program.name] then
+            return nil, program.name .. "'s program does not do it"
         end
     end
     local own = result.programs.luampi
@@ -229,18 +230,12 @@ local function measure(group)
     return results
 end
 
-local function machine()
-    return {
-        cpu = io.open("/proc/cpuinfo"):read("a"):match("model name%s*: ([^\n]+)"),
-        cores = cores,
-        load_before = io.open("/proc/loadavg"):read("n"),
-    }
-end
-
-local report = {date = os.date("!%Y-%m-%dT%H:%M:%SZ"), machine = machine(), rounds = options.rounds,
-                quick = options.quick or false, works = {}}
-print(("%s, %d cores, load %.2f; median of %d rounds\n"):format(
-    report.machine.cpu, cores, report.machine.load_before, options.rounds))
+-- the load tells how far to trust the numbers: other work on the machine spoils them
+local report = {
+    date = os.date("!%Y-%m-%dT%H:%M:%SZ"), cores = cores, load = tonumber(output_of("cat /proc/loadavg"):match "%S+"),
+    rounds = options.rounds, quick = options.quick or false, works = {},
+}
+print(("%d cores, load %.2f, median of %d rounds\n"):format(cores, report.load, report.rounds))
 
 local met, missed = 0, {}
 for _, group in ipairs(chosen) do
