@@ -1,0 +1,13 @@
+-- scripts/bench prints its table and saves it as JSON; what it does not know it refuses.
+-- asan: no
+-- within: 60
+-- run: dir=$(mktemp -d) && trap 'rm -rf "$dir"' EXIT
+-- run: scripts/bench --quick --rounds 1 --json "$dir/bench.json" memory elements || exit 3
+-- run: /usr/bin/python3 -c 'import json, sys; print({w["work"]: len(w["programs"]["luampi"]["values"]) for w in json.load(open(sys.argv[1]))["works"]})' "$dir/bench.json"
+-- run: scripts/bench elephants
+-- exit: 2
+-- stdout: median of 1 rounds
+-- matches: memory, 4 ranks +luampi +C
+-- matches: read an element +%S+ ns +%S+ ns
+-- stdout: {'a rank, resident': 1, 'read an element': 1, 'write an element': 1}
+-- stderr: no option or group elephants
