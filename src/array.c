@@ -20,13 +20,44 @@ lm_array *lm_checkarray(lua_State *L, int arg)
     return a;
 }
 
+/* The collector begins anew when the heap has grown by so many percent (Lua's own number is 200, for twice). A small
+   heap full of arrays would be marked every dozen arrays: there it may grow to ten times its size. */
+#define SMALL_HEAP 1024 /* KiB */
+#define PAUSE_SMALL 1000
+#define PAUSE_LARGE 200
+
+/* Sets the collector's pause by the size of the heap, unless the script has set one itself. */
+static void pace_collector(lua_State *L)
+{
+    static int set = PAUSE_LARGE;
+    int wanted = lua_gc(L, LUA_GCCOUNT) < SMALL_HEAP ? PAUSE_SMALL : PAUSE_LARGE;
+    if (wanted == set) return;
+    int was = lua_gc(L, LUA_GCSETPAUSE, wanted);
+    if (was == set) set = wanted;
+    else lua_gc(L, LUA_GCSETPAUSE, was);
+}
+
+/* From here on memory is asked for in huge pages: first use then costs one page fault for 512. */
+#define HUGE ((size_t)4 << 20)
+
+/* madvise for the whole pages inside the block. */
+static void advise(const lm_block *block, int advice)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t from = ((uintptr_t)block->data + page - 1) & ~(page - 1);
+    uintptr_t to = ((uintptr_t)block->data + block->bytes) & ~(page - 1);
+    if (from < to) madvise((void *)from, to - from, advice);
+}
+
 /* Pushes a block: one userdata, the header first and the data aligned behind it. */
 static lm_block *block_new(lua_State *L, size_t bytes)
 {
     if (bytes > (size_t)PTRDIFF_MAX / 2) luaL_error(L, "not enough memory");
+    pace_collector(L);
     lm_block *block = lua_newuserdatauv(L, sizeof(lm_block) + ALIGNMENT + bytes, 0);
     uintptr_t behind = (uintptr_t)(block + 1);
     *block = (lm_block){&block_kind, (char *)((behind + ALIGNMENT - 1) & ~(uintptr_t)(ALIGNMENT - 1)), bytes, NULL, false, false};
+    if (bytes >= HUGE) advise(block, MADV_HUGEPAGE);
     return block;
 }
 
@@ -81,10 +112,7 @@ void lm_free(lua_State *L, lm_block *block)
 {
     if (!block->data) return;
     if (block->flights) luaL_error(L, "the array is in use by a request that is not complete");
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-    uintptr_t from = ((uintptr_t)block->data + page - 1) & ~(page - 1);
-    uintptr_t to = ((uintptr_t)block->data + block->bytes) & ~(page - 1);
-    if (from < to) madvise((void *)from, to - from, MADV_DONTNEED);
+    advise(block, MADV_DONTNEED);
     block->data = NULL;
     block->guarded = true;
 }

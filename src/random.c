@@ -2,6 +2,7 @@
    machine, any number of ranks and in any order of drawing. Philox4x64-10 of Random123; the counter's words are
    the block of four numbers, the stream, the rank and 0, the key's are the seed and 0. */
 #include "convert.h"
+#include "stream.h"
 
 #include <Random123/philox.h>
 #include <math.h>
@@ -13,19 +14,39 @@ typedef struct generator {
     philox4x64_ctr_t counter; /* word 0 counts blocks of four */
 } generator;
 
-/* The `n` 64-bit numbers from number `first` on. */
-static void draw(generator g, uint64_t first, uint64_t *to, int64_t n)
+/* Block number `count`: Random123's philox4x64, its rounds written out on locals. (With gcc 12 the library's function
+   keeps its state in memory from round to round and takes twice the time.) */
+static inline void draw_block(const generator *g, uint64_t count, uint64_t *to)
 {
-    g.counter.v[0] = first / 4;
-    for (int skip = (int)(first % 4); n > 0; skip = 0, g.counter.v[0]++) {
-        philox4x64_ctr_t four = philox4x64(g.counter, g.key);
-        if (skip == 0 && n >= 4) {
-            memcpy(to, four.v, sizeof four.v);
-            to += 4;
-            n -= 4;
-        } else {
-            for (; skip < 4 && n > 0; skip++, n--) *to++ = four.v[skip];
-        }
+    uint64_t x0 = count, x1 = g->counter.v[1], x2 = g->counter.v[2], x3 = g->counter.v[3];
+    uint64_t k0 = g->key.v[0], k1 = g->key.v[1];
+    for (int round = 0; round < philox4x64_rounds; round++) {
+        unsigned __int128 p = (unsigned __int128)PHILOX_M4x64_0 * x0, q = (unsigned __int128)PHILOX_M4x64_1 * x2;
+        x0 = (uint64_t)(q >> 64) ^ x1 ^ k0;
+        x2 = (uint64_t)(p >> 64) ^ x3 ^ k1;
+        x1 = (uint64_t)q;
+        x3 = (uint64_t)p;
+        k0 += PHILOX_W64_0;
+        k1 += PHILOX_W64_1;
+    }
+    to[0] = x0;
+    to[1] = x1;
+    to[2] = x2;
+    to[3] = x3;
+}
+
+/* The `n` 64-bit numbers from number `first` on. */
+static void draw(const generator *g, uint64_t first, uint64_t *to, int64_t n)
+{
+    uint64_t count = first / 4, four[4];
+    if (first % 4) {
+        draw_block(g, count++, four);
+        for (uint64_t skip = first % 4; skip < 4 && n > 0; skip++, n--) *to++ = four[skip];
+    }
+    for (; n >= 4; n -= 4, to += 4) draw_block(g, count++, to);
+    if (n > 0) {
+        draw_block(g, count, four);
+        memcpy(to, four, (size_t)n * sizeof *to);
     }
 }
 
@@ -79,18 +100,22 @@ static const distribution distributions[] = {
 /* Fills the array: element k is made of number first + k; normal numbers come in pairs from an even number on. */
 static void fill_random(lm_array *a, generator g, uint64_t first, const distribution *d)
 {
-    uint64_t drawn[CHUNK + 2];
-    lm_element made[CHUNK + 2];
+    uint64_t drawn[CHUNK];
+    lm_element made[CHUNK];
     size_t size = lm_dtypes[a->dtype].size;
-    for (int64_t at = 0; at < a->size;) {
+    for (int64_t at = 0, n; at < a->size; at += n) {
+        char *to = a->data + (size_t)at * size;
         int odd = (first + (uint64_t)at) % 2;
-        int64_t n = a->size - at < CHUNK - odd ? a->size - at : CHUNK - odd;
-        draw(g, first + (uint64_t)at - (uint64_t)odd, drawn, (odd + n + 1) / 2 * 2);
-        d->shape(made, drawn, (odd + n + 1) / 2 * 2, d);
-        if (d->dtype == a->dtype) memcpy(a->data + (size_t)at * size, made + odd, (size_t)n * size);
-        else lm_casts[a->dtype][d->dtype](a->data + (size_t)at * size, 1, made + odd, 1, n);
-        at += n;
+        n = a->size - at < CHUNK - odd ? a->size - at : CHUNK - odd;
+        int64_t pairs = (odd + n + 1) / 2 * 2;
+        bool direct = d->dtype == a->dtype && pairs == n;
+        bool stream = direct && lm_bytes(a) >= LM_STREAM && (uintptr_t)to % 16 == 0;
+        draw(&g, first + (uint64_t)at - (uint64_t)odd, drawn, pairs);
+        d->shape(direct && !stream ? (lm_element *)to : made, drawn, pairs, d);
+        if (stream) lm_stream(to, made, (size_t)n * size);
+        else if (!direct) lm_casts[a->dtype][d->dtype](to, 1, made + odd, 1, n);
     }
+    lm_endstream();
 }
 
 /* 1 … n in random order: Fisher and Yates. */
@@ -98,7 +123,7 @@ static void fill_permutation(int64_t *p, int64_t n, generator g, uint64_t first)
 {
     for (int64_t i = 0; i < n; i++) {
         uint64_t x;
-        draw(g, first + (uint64_t)i, &x, 1);
+        draw(&g, first + (uint64_t)i, &x, 1);
         int64_t j = (int64_t)(((unsigned __int128)x * (uint64_t)(i + 1)) >> 64);
         p[i] = p[j];
         p[j] = i + 1;
