@@ -279,19 +279,22 @@ static int array_binary_inplace(lua_State *L)
 
 /* --- one operand ------------------------------------------------------------------------------------------------------- */
 
-static operation begin_unary(lua_State *L, const lm_array *a)
+static operation begin_unary(const lm_unary *u, const lm_array *a)
 {
-    const lm_unary *u = lua_touserdata(L, lua_upvalueindex(1));
     lm_dtype work = u->rule != LM_SAME && lm_dtypes[a->dtype].kind != 'f' ? LM_FLOAT64 : a->dtype;
     return (operation){.unary = u->kernels[work], .work = work, .made = u->rule == LM_TRUTH ? LM_UINT8 : work, .left = a->dtype};
 }
 
-static void run_unary(operation *op, lm_array *out, const lm_array *a, bool fresh)
+/* Cheap: a new result of an operation that waits for memory rather than computes. */
+static void run_unary(operation *op, lm_array *out, const lm_array *a, bool cheap)
 {
     op->out = out->dtype;
     op->direct = op->left == op->work && op->out == op->made;
-    if (fresh && a->contiguous && lm_bytes(out) >= LM_STREAM) {
-        run_streaming(op, unary_inner, out, &a, (int64_t[]){1, 1}, 1);
+    if (a->contiguous && out->contiguous && out->size > 0) {
+        char *data[] = {out->data, a->data};
+        int64_t stride[] = {1, 1};
+        if (cheap && lm_bytes(out) >= LM_STREAM) run_streaming(op, unary_inner, out, &a, stride, 1);
+        else unary_inner(op, data, stride, out->size);
         return;
     }
     lm_loop loop;
@@ -302,15 +305,16 @@ static void run_unary(operation *op, lm_array *out, const lm_array *a, bool fres
 static int array_unary(lua_State *L)
 {
     const lm_array *a = lm_checkarray(L, 1);
-    operation op = begin_unary(L, a);
-    run_unary(&op, lm_newarray(L, op.made, a->ndim, a->shape), a, true);
+    const lm_unary *u = lua_touserdata(L, lua_upvalueindex(1));
+    operation op = begin_unary(u, a);
+    run_unary(&op, lm_newarray(L, op.made, a->ndim, a->shape), a, u->rule == LM_SAME);
     return 1;
 }
 
 static int array_unary_inplace(lua_State *L)
 {
     lm_array *a = lm_checkarray(L, 1);
-    operation op = begin_unary(L, a);
+    operation op = begin_unary(lua_touserdata(L, lua_upvalueindex(1)), a);
     check_result(L, op.made, a);
     lm_checkwrite(L, a);
     run_unary(&op, a, a, false);
