@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 const lm_kind lm_array_kind = {"mpi.array", sizeof(lm_array)};
-static const lm_kind block_kind = {"mpi.block", sizeof(lm_block)};
 
 #define ALIGNMENT 64
 
@@ -20,37 +19,79 @@ lm_array *lm_checkarray(lua_State *L, int arg)
     return a;
 }
 
-/* Pushes a block: one userdata, the header first and the data aligned behind it. */
-static lm_block *block_new(lua_State *L, size_t bytes)
+/* The collector begins anew when the heap has grown by so many percent (Lua's own number is 200, for twice). A small
+   heap full of arrays would be marked every dozen arrays: there it may grow to ten times its size. */
+#define SMALL_HEAP 1024 /* KiB */
+#define PAUSE_SMALL 1000
+#define PAUSE_LARGE 200
+
+/* Sets the collector's pause by the size of the heap, unless the script has set one itself. */
+static void pace_collector(lua_State *L)
 {
-    if (bytes > (size_t)PTRDIFF_MAX / 2) luaL_error(L, "not enough memory");
-    lm_block *block = lua_newuserdatauv(L, sizeof(lm_block) + ALIGNMENT + bytes, 0);
-    uintptr_t behind = (uintptr_t)(block + 1);
-    *block = (lm_block){&block_kind, (char *)((behind + ALIGNMENT - 1) & ~(uintptr_t)(ALIGNMENT - 1)), bytes, NULL, false, false};
-    return block;
+    static int set = PAUSE_LARGE;
+    int wanted = lua_gc(L, LUA_GCCOUNT) < SMALL_HEAP ? PAUSE_SMALL : PAUSE_LARGE;
+    if (wanted == set) return;
+    int was = lua_gc(L, LUA_GCSETPAUSE, wanted);
+    if (was == set) set = wanted;
+    else lua_gc(L, LUA_GCSETPAUSE, was);
 }
 
-lm_array *lm_newarray(lua_State *L, lm_dtype dtype, int ndim, const int64_t *shape)
+/* From here on memory is asked for in huge pages: first use then costs one page fault for 512. */
+#define HUGE_FROM (INT64_C(4) << 20)
+
+/* madvise for the whole pages inside the block. */
+static void advise(const lm_block *block, int advice)
 {
-    int64_t size = 1;
-    for (int d = 0; d < ndim; d++)
-        if (shape[d] < 0 || __builtin_mul_overflow(size, shape[d], &size)) luaL_error(L, "not enough memory");
-    int64_t bytes;
-    if (__builtin_mul_overflow(size, lm_dtypes[dtype].size, &bytes)) luaL_error(L, "not enough memory");
-    lm_array *a = lm_new(L, &lm_array_kind, 1);
-    a->block = block_new(L, (size_t)bytes);
-    lua_setiuservalue(L, -2, 1);
-    a->data = a->block->data;
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t from = ((uintptr_t)block->data + page - 1) & ~(page - 1);
+    uintptr_t to = ((uintptr_t)block->data + block->bytes) & ~(page - 1);
+    if (from < to) madvise((void *)from, to - from, advice);
+}
+
+/* Shape and row-major strides; the caller knows that the size does not overflow. */
+static void set_shape(lm_array *a, lm_dtype dtype, int ndim, const int64_t *shape)
+{
     a->dtype = dtype;
     a->ndim = (unsigned char)ndim;
+    a->contiguous = true;
     a->size = 1;
     for (int d = ndim - 1; d >= 0; d--) {
         a->shape[d] = shape[d];
         a->stride[d] = a->size;
         a->size *= shape[d];
     }
-    a->size = size;
-    a->contiguous = true;
+}
+
+lm_array *lm_newarray(lua_State *L, lm_dtype dtype, int ndim, const int64_t *shape)
+{
+    int64_t bytes = lm_dtypes[dtype].size;
+    for (int d = 0; d < ndim; d++)
+        if (shape[d] < 0 || __builtin_mul_overflow(bytes, shape[d], &bytes)) luaL_error(L, "not enough memory");
+    if (bytes > PTRDIFF_MAX / 2) luaL_error(L, "not enough memory");
+    pace_collector(L);
+    lm_array *a = lua_newuserdatauv(L, sizeof(lm_array) + sizeof(lm_block) + ALIGNMENT + (size_t)bytes, 0);
+    lm_block *block = (lm_block *)(a + 1);
+    uintptr_t behind = (uintptr_t)(block + 1);
+    *block = (lm_block){.data = (char *)((behind + ALIGNMENT - 1) & ~(uintptr_t)(ALIGNMENT - 1)), .bytes = (size_t)bytes};
+    a->kind = &lm_array_kind;
+    a->block = block;
+    a->data = block->data;
+    set_shape(a, dtype, ndim, shape);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &lm_array_kind);
+    lua_setmetatable(L, -2);
+    if (bytes >= HUGE_FROM) advise(block, MADV_HUGEPAGE);
+    return a;
+}
+
+lm_array *lm_newover(lua_State *L, int index, lm_block *block, lm_dtype dtype, int ndim, const int64_t *shape)
+{
+    index = lua_absindex(L, index);
+    lm_array *a = lm_new(L, &lm_array_kind, 1);
+    a->block = block;
+    a->data = block->data;
+    set_shape(a, dtype, ndim, shape);
+    lua_pushvalue(L, index);
+    lua_setiuservalue(L, -2, 1);
     return a;
 }
 
@@ -60,7 +101,8 @@ lm_array *lm_newview(lua_State *L, int index)
     const lm_array *a = lm_toarray(L, index);
     lm_array *view = lm_new(L, &lm_array_kind, 1);
     *view = *a;
-    lua_getiuservalue(L, index, 1);
+    if (a->block == (const lm_block *)(a + 1)) lua_pushvalue(L, index);
+    else lua_getiuservalue(L, index, 1);
     lua_setiuservalue(L, -2, 1);
     return view;
 }
@@ -81,10 +123,7 @@ void lm_free(lua_State *L, lm_block *block)
 {
     if (!block->data) return;
     if (block->flights) luaL_error(L, "the array is in use by a request that is not complete");
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-    uintptr_t from = ((uintptr_t)block->data + page - 1) & ~(page - 1);
-    uintptr_t to = ((uintptr_t)block->data + block->bytes) & ~(page - 1);
-    if (from < to) madvise((void *)from, to - from, MADV_DONTNEED);
+    advise(block, MADV_DONTNEED);
     block->data = NULL;
     block->guarded = true;
 }

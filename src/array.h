@@ -1,6 +1,6 @@
 /* Arrays: typed numbers in C memory with a shape. An array is a header over a block; views are headers over the
-   block of another array. The block is a userdata of its own, so that the collector sees every byte; it is the
-   array's first user value and holds the data 64-byte aligned. */
+   block of another array. A new array's block lies in its own userdata, data behind it and 64-byte aligned, so that
+   the collector sees every byte; a view keeps the userdata that has the block as its first user value. */
 #ifndef LM_ARRAY_H
 #define LM_ARRAY_H
 
@@ -19,7 +19,6 @@ typedef struct lm_flight {
 } lm_flight;
 
 typedef struct lm_block {
-    const lm_kind *kind;
     char *data; /* NULL when freed */
     size_t bytes;
     lm_flight *flights;
@@ -46,6 +45,9 @@ lm_array *lm_checkarray(lua_State *L, int arg);
 
 /* Pushes a new contiguous array, contents undefined. A product that overflows raises "not enough memory". */
 lm_array *lm_newarray(lua_State *L, lm_dtype dtype, int ndim, const int64_t *shape);
+
+/* Pushes an array over memory that belongs to the userdata at index, which has a block for it. */
+lm_array *lm_newover(lua_State *L, int index, lm_block *block, lm_dtype dtype, int ndim, const int64_t *shape);
 
 /* Pushes a view over the whole of the array at index; the caller narrows data, shape and stride, then lm_settle. */
 lm_array *lm_newview(lua_State *L, int index);

@@ -201,25 +201,26 @@ static void gemv(lm_dtype dtype, int rows, int columns, matrix m, vector x, void
         blas.sgemv(ROW_MAJOR, m.trans, r, c, 1, (const float *)m.data, m.leading, (const float *)x.data, (int)x.stride, 0, y, 1);
 }
 
+static int dot_error(lua_State *L, const lm_array *a, const lm_array *b, const char *what)
+{
+    const char *left = lm_pushshape(L, a->ndim, a->shape), *right = lm_pushshape(L, b->ndim, b->shape);
+    return luaL_error(L, "dot of shapes %s and %s: %s", left, right, what);
+}
+
 static int array_dot(lua_State *L)
 {
     const lm_array *a = lm_checkarray(L, 1), *b = lm_checkarray(L, 2);
     lua_settop(L, 2);
-    luaL_checkstack(L, 10, NULL);
-    const char *left = lm_pushshape(L, a->ndim, a->shape), *right = lm_pushshape(L, b->ndim, b->shape);
-    if (a->ndim < 1 || a->ndim > 2 || b->ndim < 1 || b->ndim > 2)
-        return luaL_error(L, "dot of shapes %s and %s: vectors and matrices have products", left, right);
+    if (a->ndim < 1 || a->ndim > 2 || b->ndim < 1 || b->ndim > 2) return dot_error(L, a, b, "vectors and matrices have products");
     int64_t m = a->ndim == 2 ? a->shape[0] : 1, n = b->ndim == 2 ? b->shape[1] : 1, k = a->shape[a->ndim - 1];
     if (k != b->shape[0])
-        return luaL_error(L, "dot of shapes %s and %s: %I is not %I", left, right, (lua_Integer)k, (lua_Integer)b->shape[0]);
-    lua_settop(L, 2);
+        return dot_error(L, a, b, lua_pushfstring(L, "%I is not %I", (lua_Integer)k, (lua_Integer)b->shape[0]));
     lm_dtype dtype = lm_promote(a->dtype, b->dtype);
     bool matrices = a->ndim == 2 && b->ndim == 2, floats = lm_dtypes[dtype].kind == 'f';
     if (floats || matrices) load_blas(L);
     if (a->ndim == 1 && b->ndim == 1) return dot_vectors(L, dtype, k);
     if ((floats || matrices) && (m > INT_MAX || n > INT_MAX || k > INT_MAX))
-        return luaL_error(L, "dot of shapes %s and %s: BLAS counts to 2147483647",
-                          lm_pushshape(L, a->ndim, a->shape), lm_pushshape(L, b->ndim, b->shape));
+        return dot_error(L, a, b, "BLAS counts to 2147483647");
     int64_t shape[2] = {a->ndim == 2 ? m : n, n};
     lm_array *result = lm_newarray(L, dtype, matrices ? 2 : 1, shape);
     if (k == 0) memset(result->data, 0, lm_bytes(result));

@@ -2,6 +2,7 @@
 #include "convert.h"
 #include "kernels.h"
 #include "loop.h"
+#include "stream.h"
 
 #include <string.h>
 
@@ -76,6 +77,14 @@ static void unary_inner(void *context, char *data[], const int64_t stride[], int
 }
 
 /* --- operands ------------------------------------------------------------------------------------------------------ */
+
+static bool same_shape(const lm_array *a, const lm_array *b)
+{
+    if (a->ndim != b->ndim) return false;
+    for (int d = 0; d < a->ndim; d++)
+        if (a->shape[d] != b->shape[d]) return false;
+    return true;
+}
 
 /* An array, or a number seen as an array of no dimensions. */
 typedef struct operand {
@@ -177,12 +186,22 @@ static void check_right(lua_State *L, const lm_binary *b, lm_dtype work, const l
 
 /* --- two operands ---------------------------------------------------------------------------------------------------- */
 
-static bool same_shape(const lm_array *a, const lm_array *b)
+/* Piece by piece through a buffer, when all arrays are contiguous and the result is new and large. */
+static void run_streaming(operation *op, lm_inner *inner, lm_array *out, const lm_array *const from[], const int64_t stride[], int n)
 {
-    return a->ndim == b->ndim && !memcmp(a->shape, b->shape, a->ndim * sizeof *a->shape);
+    lm_element piece[CHUNK];
+    size_t size = lm_dtypes[out->dtype].size;
+    for (int64_t i = 0; i < out->size; i += CHUNK) {
+        int64_t m = out->size - i < CHUNK ? out->size - i : CHUNK;
+        char *data[LM_OPERANDS] = {(char *)piece};
+        for (int k = 0; k < n; k++) data[k + 1] = from[k]->data + i * stride[k + 1] * lm_dtypes[from[k]->dtype].size;
+        inner(op, data, stride, m);
+        lm_stream(out->data + (size_t)i * size, piece, (size_t)m * size);
+    }
+    lm_endstream();
 }
 
-static void run_binary(operation *op, lm_array *out, const lm_array *a, const lm_array *b)
+static void run_binary(operation *op, lm_array *out, const lm_array *a, const lm_array *b, bool fresh)
 {
     op->out = out->dtype;
     op->left = a->dtype;
@@ -192,7 +211,9 @@ static void run_binary(operation *op, lm_array *out, const lm_array *a, const lm
                   (b->ndim == 0 || (b->contiguous && same_shape(b, out)));
     if (simple) {
         char *data[] = {out->data, a->data, b->data};
-        if (out->size) binary_inner(op, data, (int64_t[]){1, a->ndim > 0 || out->ndim == 0, b->ndim > 0 || out->ndim == 0}, out->size);
+        int64_t stride[] = {1, a->ndim > 0 || out->ndim == 0, b->ndim > 0 || out->ndim == 0};
+        if (fresh && lm_bytes(out) >= LM_STREAM) run_streaming(op, binary_inner, out, (const lm_array *[]){a, b}, stride, 2);
+        else if (out->size) binary_inner(op, data, stride, out->size);
         return;
     }
     lm_loop loop;
@@ -219,9 +240,15 @@ static int array_binary(lua_State *L)
     operand x, y;
     operation op = begin_binary(L, &x, &y);
     int64_t shape[LM_MAXDIM];
-    int ndim = lm_broadcast(x.a->ndim, x.a->shape, y.a->ndim, y.a->shape, shape);
-    if (ndim < 0) return lm_misfit(L, x.a->ndim, x.a->shape, y.a->ndim, y.a->shape);
-    run_binary(&op, lm_newarray(L, op.made, ndim, shape), x.a, y.a);
+    lm_array *out;
+    if (y.number || same_shape(x.a, y.a)) {
+        out = lm_newarray(L, op.made, x.a->ndim, x.a->shape);
+    } else {
+        int ndim = lm_broadcast(x.a->ndim, x.a->shape, y.a->ndim, y.a->shape, shape);
+        if (ndim < 0) return lm_misfit(L, x.a->ndim, x.a->shape, y.a->ndim, y.a->shape);
+        out = lm_newarray(L, op.made, ndim, shape);
+    }
+    run_binary(&op, out, x.a, y.a, true);
     return 1;
 }
 
@@ -245,24 +272,31 @@ static int array_binary_inplace(lua_State *L)
         return lm_misfit(L, a->ndim, a->shape, y.a->ndim, y.a->shape);
     if (!y.number && lm_tangled(a, y.a)) y.a = lm_newcopy(L, 2, y.a->dtype);
     lm_checkwrite(L, a);
-    run_binary(&op, a, a, y.a);
+    run_binary(&op, a, a, y.a, false);
     lua_settop(L, 1);
     return 1;
 }
 
 /* --- one operand ------------------------------------------------------------------------------------------------------- */
 
-static operation begin_unary(lua_State *L, const lm_array *a)
+static operation begin_unary(const lm_unary *u, const lm_array *a)
 {
-    const lm_unary *u = lua_touserdata(L, lua_upvalueindex(1));
     lm_dtype work = u->rule != LM_SAME && lm_dtypes[a->dtype].kind != 'f' ? LM_FLOAT64 : a->dtype;
     return (operation){.unary = u->kernels[work], .work = work, .made = u->rule == LM_TRUTH ? LM_UINT8 : work, .left = a->dtype};
 }
 
-static void run_unary(operation *op, lm_array *out, const lm_array *a)
+/* Cheap: a new result of an operation that waits for memory rather than computes. */
+static void run_unary(operation *op, lm_array *out, const lm_array *a, bool cheap)
 {
     op->out = out->dtype;
     op->direct = op->left == op->work && op->out == op->made;
+    if (a->contiguous && out->contiguous && out->size > 0) {
+        char *data[] = {out->data, a->data};
+        int64_t stride[] = {1, 1};
+        if (cheap && lm_bytes(out) >= LM_STREAM) run_streaming(op, unary_inner, out, &a, stride, 1);
+        else unary_inner(op, data, stride, out->size);
+        return;
+    }
     lm_loop loop;
     lm_loopset(&loop, out->ndim, out->shape, 2, (const lm_array *[]){out, a});
     lm_looprun(&loop, unary_inner, op);
@@ -271,18 +305,19 @@ static void run_unary(operation *op, lm_array *out, const lm_array *a)
 static int array_unary(lua_State *L)
 {
     const lm_array *a = lm_checkarray(L, 1);
-    operation op = begin_unary(L, a);
-    run_unary(&op, lm_newarray(L, op.made, a->ndim, a->shape), a);
+    const lm_unary *u = lua_touserdata(L, lua_upvalueindex(1));
+    operation op = begin_unary(u, a);
+    run_unary(&op, lm_newarray(L, op.made, a->ndim, a->shape), a, u->rule == LM_SAME);
     return 1;
 }
 
 static int array_unary_inplace(lua_State *L)
 {
     lm_array *a = lm_checkarray(L, 1);
-    operation op = begin_unary(L, a);
+    operation op = begin_unary(lua_touserdata(L, lua_upvalueindex(1)), a);
     check_result(L, op.made, a);
     lm_checkwrite(L, a);
-    run_unary(&op, a, a);
+    run_unary(&op, a, a, false);
     lua_settop(L, 1);
     return 1;
 }

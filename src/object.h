@@ -10,14 +10,14 @@
 
 typedef struct lm_kind {
     const char *name; /* "mpi.comm": what messages say and the metatable's key in the registry */
-    size_t size;      /* of the struct */
+    size_t size;      /* of the struct; more memory may follow it */
 } lm_kind;
 
 /* The struct when the value is of this kind, else NULL. */
 static inline void *lm_test(lua_State *L, int index, const lm_kind *kind)
 {
     const lm_kind **object = lua_touserdata(L, index);
-    return object && lua_rawlen(L, index) == kind->size && *object == kind ? (void *)object : NULL;
+    return object && lua_rawlen(L, index) >= kind->size && *object == kind ? (void *)object : NULL;
 }
 
 /* The struct, or "bad argument #1 to 'Send' (mpi.array expected, got table)". */

@@ -1,7 +1,9 @@
 /* Random numbers by counter: number k of (seed, stream) is a pure function of the three, so it is the same on any
    machine, any number of ranks and in any order of drawing. Philox4x64-10 of Random123; the counter's words are
    the block of four numbers, the stream, the rank and 0, the key's are the seed and 0. */
+#include "clones.h"
 #include "convert.h"
+#include "stream.h"
 
 #include <Random123/philox.h>
 #include <math.h>
@@ -13,24 +15,59 @@ typedef struct generator {
     philox4x64_ctr_t counter; /* word 0 counts blocks of four */
 } generator;
 
-/* The `n` 64-bit numbers from number `first` on. */
-static void draw(generator g, uint64_t first, uint64_t *to, int64_t n)
+/* Multiplication without flags lets more blocks run at a time. */
+#if defined __x86_64__ && !defined __clang__ && !defined __SANITIZE_ADDRESS__
+#define BMI2_CLONES __attribute__((target_clones("bmi2", "default")))
+#else
+#define BMI2_CLONES
+#endif
+
+/* `blocks` blocks of four numbers from block `count` on. The rounds of Random123's philox4x64 on locals: with gcc 12 the
+   library's own function keeps its state in memory from round to round, and takes more than twice the time. */
+BMI2_CLONES static void draw_blocks(generator g, uint64_t count, uint64_t *to, int64_t blocks)
 {
-    g.counter.v[0] = first / 4;
-    for (int skip = (int)(first % 4); n > 0; skip = 0, g.counter.v[0]++) {
-        philox4x64_ctr_t four = philox4x64(g.counter, g.key);
-        if (skip == 0 && n >= 4) {
-            memcpy(to, four.v, sizeof four.v);
-            to += 4;
-            n -= 4;
-        } else {
-            for (; skip < 4 && n > 0; skip++, n--) *to++ = four.v[skip];
+    for (; blocks > 0; blocks--, count++, to += 4) {
+        uint64_t x0 = count, x1 = g.counter.v[1], x2 = g.counter.v[2], x3 = g.counter.v[3], k0 = g.key.v[0], k1 = g.key.v[1];
+#pragma GCC unroll 10
+        for (int round = 0; round < 10; round++) {
+            unsigned __int128 p = (unsigned __int128)PHILOX_M4x64_0 * x0, q = (unsigned __int128)PHILOX_M4x64_1 * x2;
+            x0 = (uint64_t)(q >> 64) ^ x1 ^ k0;
+            x2 = (uint64_t)(p >> 64) ^ x3 ^ k1;
+            x1 = (uint64_t)q;
+            x3 = (uint64_t)p;
+            k0 += PHILOX_W64_0;
+            k1 += PHILOX_W64_1;
         }
+        to[0] = x0;
+        to[1] = x1;
+        to[2] = x2;
+        to[3] = x3;
     }
 }
 
+/* The `n` 64-bit numbers from number `first` on. */
+static void draw(const generator *g, uint64_t first, uint64_t *to, int64_t n)
+{
+    uint64_t four[4], skip = first % 4;
+    if (skip > 0 && n > 0) {
+        int64_t m = n < 4 - (int64_t)skip ? n : 4 - (int64_t)skip;
+        draw_blocks(*g, first / 4, four, 1);
+        memcpy(to, four + skip, (size_t)m * sizeof *to);
+        to += m;
+        n -= m;
+        first += 4;
+    }
+    draw_blocks(*g, first / 4, to, n / 4);
+    if (n % 4 == 0) return;
+    draw_blocks(*g, first / 4 + (uint64_t)(n / 4), four, 1);
+    memcpy(to + n / 4 * 4, four, (size_t)(n % 4) * sizeof *to);
+}
+
+enum { UNIFORM, NORMAL, INTEGERS, PERMUTATION, DISTRIBUTIONS };
+
 typedef struct distribution {
     const char *name;
+    int kind;
     lm_dtype dtype; /* by default */
     void (*shape)(lm_element *to, const uint64_t *from, int64_t m, const struct distribution *d);
     double low, high; /* uniform: the interval; normal: mean and standard deviation */
@@ -39,10 +76,15 @@ typedef struct distribution {
     uint64_t mask;    /* uniform: the bits that the dtype holds, so that no rounding reaches 1 */
 } distribution;
 
-/* 53 bits, from 0 up to but not 1. */
-static double unit(uint64_t x) { return (double)(x >> 11) * 0x1p-53; }
+/* The upper 53 bits as a number from 0 up to but not 1: (x >> 11) · 2^-53. The halves become doubles as mantissas of
+   2^52 and 2^84, which vector units do that cannot convert 64-bit integers; every step is exact. */
+static inline double unit(uint64_t x)
+{
+    lm_element low = {.u = (x >> 11 & 0xffffffff) | 0x4330000000000000}, high = {.u = x >> 43 | 0x4530000000000000};
+    return ((high.f - 0x1.00000001p84) + low.f) * 0x1p-53;
+}
 
-static void shape_uniform(lm_element *to, const uint64_t *from, int64_t m, const distribution *d)
+LM_CLONES static void shape_uniform(lm_element *to, const uint64_t *from, int64_t m, const distribution *d)
 {
     if (d->low == 0 && d->high == 1)
         for (int64_t i = 0; i < m; i++) to[i].f = unit(from[i] & d->mask);
@@ -67,11 +109,11 @@ static void shape_integers(lm_element *to, const uint64_t *from, int64_t m, cons
         to[i].u = (uint64_t)d->from + (d->span ? (uint64_t)(((unsigned __int128)from[i] * d->span) >> 64) : from[i]);
 }
 
-static const distribution distributions[] = {
-    {"uniform", LM_FLOAT64, shape_uniform, 0, 1, 0, 0, UINT64_MAX},
-    {"normal", LM_FLOAT64, shape_normal, 0, 1, 0, 0, 0},
-    {"integers", LM_INT64, shape_integers, 0, 0, 0, 0, 0},
-    {"permutation", LM_INT64, NULL, 0, 0, 0, 0, 0},
+static const distribution distributions[DISTRIBUTIONS] = {
+    {"uniform", UNIFORM, LM_FLOAT64, shape_uniform, 0, 1, 0, 0, UINT64_MAX},
+    {"normal", NORMAL, LM_FLOAT64, shape_normal, 0, 1, 0, 0, 0},
+    {"integers", INTEGERS, LM_INT64, shape_integers, 0, 0, 0, 0, 0},
+    {"permutation", PERMUTATION, LM_INT64, NULL, 0, 0, 0, 0, 0},
 };
 
 #define CHUNK 1024
@@ -79,18 +121,22 @@ static const distribution distributions[] = {
 /* Fills the array: element k is made of number first + k; normal numbers come in pairs from an even number on. */
 static void fill_random(lm_array *a, generator g, uint64_t first, const distribution *d)
 {
-    uint64_t drawn[CHUNK + 2];
-    lm_element made[CHUNK + 2];
+    uint64_t drawn[CHUNK];
+    lm_element made[CHUNK];
     size_t size = lm_dtypes[a->dtype].size;
-    for (int64_t at = 0; at < a->size;) {
+    for (int64_t at = 0, n; at < a->size; at += n) {
+        char *to = a->data + (size_t)at * size;
         int odd = (first + (uint64_t)at) % 2;
-        int64_t n = a->size - at < CHUNK - odd ? a->size - at : CHUNK - odd;
-        draw(g, first + (uint64_t)at - (uint64_t)odd, drawn, (odd + n + 1) / 2 * 2);
-        d->shape(made, drawn, (odd + n + 1) / 2 * 2, d);
-        if (d->dtype == a->dtype) memcpy(a->data + (size_t)at * size, made + odd, (size_t)n * size);
-        else lm_casts[a->dtype][d->dtype](a->data + (size_t)at * size, 1, made + odd, 1, n);
-        at += n;
+        n = a->size - at < CHUNK - odd ? a->size - at : CHUNK - odd;
+        int64_t pairs = (odd + n + 1) / 2 * 2;
+        bool direct = d->dtype == a->dtype && pairs == n;
+        bool stream = direct && lm_bytes(a) >= LM_STREAM && (uintptr_t)to % 16 == 0;
+        draw(&g, first + (uint64_t)at - (uint64_t)odd, drawn, pairs);
+        d->shape(direct && !stream ? (lm_element *)to : made, drawn, pairs, d);
+        if (stream) lm_stream(to, made, (size_t)n * size);
+        else if (!direct) lm_casts[a->dtype][d->dtype](to, 1, made + odd, 1, n);
     }
+    lm_endstream();
 }
 
 /* 1 … n in random order: Fisher and Yates. */
@@ -98,7 +144,7 @@ static void fill_permutation(int64_t *p, int64_t n, generator g, uint64_t first)
 {
     for (int64_t i = 0; i < n; i++) {
         uint64_t x;
-        draw(g, first + (uint64_t)i, &x, 1);
+        draw(&g, first + (uint64_t)i, &x, 1);
         int64_t j = (int64_t)(((unsigned __int128)x * (uint64_t)(i + 1)) >> 64);
         p[i] = p[j];
         p[j] = i + 1;
@@ -126,22 +172,22 @@ static double option_number(lua_State *L, const char *name, double otherwise)
 /* The distribution named by the options at 2, its parameters read. */
 static distribution option_distribution(lua_State *L)
 {
-    size_t n = sizeof distributions / sizeof *distributions, i = 0;
+    int i = 0;
     if (lua_getfield(L, 2, "dist") != LUA_TNIL) {
         const char *name = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : luaL_typename(L, -1);
-        while (i < n && strcmp(name, distributions[i].name)) i++;
-        if (i == n)
+        while (i < DISTRIBUTIONS && strcmp(name, distributions[i].name)) i++;
+        if (i == DISTRIBUTIONS)
             luaL_argerror(L, 2, lua_pushfstring(L, "unknown dist '%s'; known are: uniform normal integers permutation", name));
     }
     lua_pop(L, 1);
     distribution d = distributions[i];
-    if (d.shape == shape_uniform) {
+    if (d.kind == UNIFORM) {
         d.low = option_number(L, "low", 0);
         d.high = option_number(L, "high", 1);
-    } else if (d.shape == shape_normal) {
+    } else if (d.kind == NORMAL) {
         d.low = option_number(L, "mean", 0);
         d.high = option_number(L, "std", 1);
-    } else if (d.shape == shape_integers) {
+    } else if (d.kind == INTEGERS) {
         d.from = option_integer(L, "low", 1);
         if (lua_getfield(L, 2, "high") == LUA_TNIL) luaL_argerror(L, 2, "dist='integers' needs the option high");
         lua_pop(L, 1);
@@ -189,7 +235,7 @@ static int random_random(lua_State *L)
     }
     lua_getfield(L, 2, "dtype");
     lm_dtype dtype = lm_checkdtype(L, lua_gettop(L), d.dtype);
-    if (d.shape) {
+    if (d.kind != PERMUTATION) {
         if (lm_dtypes[d.dtype].kind == 'f' && lm_dtypes[dtype].kind != 'f')
             return luaL_argerror(L, 2, lua_pushfstring(L, "%s numbers are floats, not %s", d.name, lm_dtypes[dtype].name));
         if (dtype == LM_FLOAT32) d.mask = UINT64_MAX << 40;

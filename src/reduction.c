@@ -131,21 +131,33 @@ static void finish_prod_whole(accumulator *acc) { if (!acc->count) acc->v.u = 1;
 /* --- extrema ------------------------------------------------------------------------------------------------------- */
 
 /* The first NaN is the extremum, as in NumPy. Finds the run's extremum in lanes, then, when it is a new one and the
-   place is asked for, its first place. */
-#define EXTREMUM(name, type, field, better) \
+   place is asked for, its first place. The lanes are vectors: a mask chooses where a condition would branch. */
+typedef double doubles __attribute__((vector_size(32)));
+typedef int64_t signeds __attribute__((vector_size(32)));
+typedef uint64_t unsigneds __attribute__((vector_size(32)));
+#define VECTORS 4 /* of four elements, so that none waits for the one before it */
+
+#define EXTREMUM(name, type, vector, field, better) \
     LM_CLONES static type extreme_##name(const type *run, int64_t n) \
     { \
-        type best[LANES]; \
-        int64_t i = LANES; \
-        for (int j = 0; j < LANES; j++) best[j] = run[j < n ? j : 0]; \
-        for (; i + LANES <= n; i += LANES) \
-            for (int j = 0; j < LANES; j++) { \
-                type x = run[i + j]; \
-                best[j] = ((x better best[j]) | (x != x)) ? x : best[j]; \
+        type one = run[0]; \
+        int64_t i = 0; \
+        if (n >= 4 * VECTORS) { \
+            vector best[VECTORS], x; \
+            memcpy(best, run, sizeof best); \
+            for (; i + 4 * VECTORS <= n; i += 4 * VECTORS) \
+                for (int k = 0; k < VECTORS; k++) { \
+                    memcpy(&x, run + i + 4 * k, sizeof x); \
+                    signeds take = (signeds)(x better best[k]) | (signeds)(x != x); \
+                    best[k] = (vector)(((signeds)x & take) | ((signeds)best[k] & ~take)); \
+                } \
+            for (int k = 0; k < 4 * VECTORS; k++) { \
+                type y = best[k / 4][k % 4]; \
+                one = ((y better one) | (y != y)) ? y : one; \
             } \
-        for (; i < n; i++) best[0] = ((run[i] better best[0]) | (run[i] != run[i])) ? run[i] : best[0]; \
-        for (int j = 1; j < LANES; j++) best[0] = ((best[j] better best[0]) | (best[j] != best[j])) ? best[j] : best[0]; \
-        return best[0]; \
+        } \
+        for (; i < n; i++) one = ((run[i] better one) | (run[i] != run[i])) ? run[i] : one; \
+        return one; \
     } \
     static void feed_##name(accumulator *acc, const void *from, int64_t n) \
     { \
@@ -165,12 +177,12 @@ static void finish_prod_whole(accumulator *acc) { if (!acc->count) acc->v.u = 1;
         } \
         acc->count += n; \
     }
-EXTREMUM(min_doubles, double, f, <)
-EXTREMUM(max_doubles, double, f, >)
-EXTREMUM(min_signed, int64_t, i, <)
-EXTREMUM(max_signed, int64_t, i, >)
-EXTREMUM(min_unsigned, uint64_t, u, <)
-EXTREMUM(max_unsigned, uint64_t, u, >)
+EXTREMUM(min_doubles, double, doubles, f, <)
+EXTREMUM(max_doubles, double, doubles, f, >)
+EXTREMUM(min_signed, int64_t, signeds, i, <)
+EXTREMUM(max_signed, int64_t, signeds, i, >)
+EXTREMUM(min_unsigned, uint64_t, unsigneds, u, <)
+EXTREMUM(max_unsigned, uint64_t, unsigneds, u, >)
 
 static void finish_place(accumulator *acc) { acc->v.i = acc->position; }
 
