@@ -213,7 +213,7 @@ void lm_newcommornil(lua_State *L, MPI_Comm comm, const char *call)
 static int comm_split(lua_State *L)
 {
     lm_comm *c = lm_checkcomm(L, 1);
-    int color, key;
+    int color, key = 0;
     const char *mistake = comm_integer(L, 2, "split", "color", INT_MIN, &color);
     if (!mistake) mistake = comm_integer(L, 3, "split", "key", 0, &key);
     if (!mistake && color < 0 && color != MPI_UNDEFINED)
