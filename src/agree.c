@@ -115,6 +115,7 @@ static void disagree(lua_State *L, lm_comm *c, const lm_intent *intent)
     luaL_buffinit(L, &b);
     luaL_addstring(&b, mistakes ? "" : "the ranks do not make the same call: ");
     const char *separator = "";
+    int different = 0;
     for (int r = 0; r < c->size; r++) {
         bool seen = mistakes && !wrong[r];
         for (int q = 0; q < r && !seen; q++) seen = !strcmp(texts + at[q], texts + at[r]);
@@ -123,7 +124,9 @@ static void disagree(lua_State *L, lm_comm *c, const lm_intent *intent)
         if (c->size > 1) add_ranks(&b, texts, at, c->size, r);
         luaL_addstring(&b, texts + at[r]);
         separator = "; ";
+        different++;
     }
+    if (!mistakes && different == 1) luaL_addstring(&b, " with different arguments");
     luaL_pushresult(&b);
     lua_error(L);
 }

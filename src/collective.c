@@ -10,6 +10,7 @@
 #include "error.h"
 #include "progress.h"
 #include "request.h"
+#include "topology.h"
 
 #include <ctype.h>
 #include <limits.h>
@@ -22,7 +23,7 @@ typedef struct binding {
     const struct row *row;
     bool nonblocking, has_root, varies;
     int arguments;
-    char name[20];
+    char name[24];
 } binding;
 
 typedef struct call {
@@ -37,6 +38,7 @@ typedef struct call {
     int send_arg, recv_arg;  /* stack indices of the arguments; 0: this call has none */
     lm_array *send, *recv;   /* NULL: not given, not used here, or IN_PLACE */
     bool in_place, made;     /* made: recv was left out */
+    int parts;               /* how many blocks EACH stands for */
     bool sends, receives;    /* whether this rank's side is used at all */
     const void *sendbuf;
     void *recvbuf;
@@ -52,14 +54,14 @@ typedef struct call {
     MPI_Comm comm;
 } call;
 
-typedef enum blocks { ONE, EACH } blocks; /* one block, or one for each rank */
+typedef enum blocks { ONE, EACH } blocks; /* one block, or one for each rank (or neighbour) */
 
 typedef struct row {
     const char *name;
     int (*call)(call *k); /* or its nonblocking form, when k->request is there */
     const char *arguments; /* b both, s send, r recv, m sendcounts, n recvcounts, o op, t root */
     blocks sends, receives;
-    enum { EVERYWHERE, SEND_AT_ROOT, RECV_AT_ROOT } use;
+    enum { EVERYWHERE, SEND_AT_ROOT, RECV_AT_ROOT, NEIGHBOURS } use;
 } row;
 
 /* --- the calls -------------------------------------------------------------------------------------------- */
@@ -78,6 +80,8 @@ CALL(scatter, Scatter, k->sendbuf, BLOCK, k->recvbuf, BLOCK, k->root)
 CALL(gather, Gather, k->sendbuf, BLOCK, k->recvbuf, BLOCK, k->root)
 CALL(allgather, Allgather, k->sendbuf, BLOCK, k->recvbuf, BLOCK)
 CALL(alltoall, Alltoall, k->sendbuf, BLOCK, k->recvbuf, BLOCK)
+CALL(neighbor_allgather, Neighbor_allgather, k->sendbuf, BLOCK, k->recvbuf, BLOCK)
+CALL(neighbor_alltoall, Neighbor_alltoall, k->sendbuf, BLOCK, k->recvbuf, BLOCK)
 CALL(scatterv, Scatterv, SENT, k->recvbuf, BLOCK, k->root)
 CALL(gatherv, Gatherv, k->sendbuf, BLOCK, RECEIVED, k->root)
 CALL(allgatherv, Allgatherv, k->sendbuf, BLOCK, RECEIVED)
@@ -94,6 +98,8 @@ static const row rows[] = {
     {"Gather", gather, "srt", ONE, EACH, RECV_AT_ROOT},
     {"Allgather", allgather, "sr", ONE, EACH, EVERYWHERE},
     {"Alltoall", alltoall, "sr", EACH, EACH, EVERYWHERE},
+    {"Neighbor_allgather", neighbor_allgather, "sr", ONE, EACH, NEIGHBOURS},
+    {"Neighbor_alltoall", neighbor_alltoall, "sr", EACH, EACH, NEIGHBOURS},
     {"Scatterv", scatterv, "smrt", EACH, ONE, SEND_AT_ROOT},
     {"Gatherv", gatherv, "srnt", ONE, EACH, RECV_AT_ROOT},
     {"Allgatherv", allgatherv, "srn", ONE, EACH, EVERYWHERE},
@@ -172,7 +178,8 @@ static void call_read(call *k)
     k->receives = k->row->use != RECV_AT_ROOT || at_root;
     /* IN_PLACE stands for the side a rank need not have: recv in scatters at the root, send in the others */
     int may_be = k->row->use == SEND_AT_ROOT ? k->recv_arg : k->send_arg;
-    k->in_place = may_be && lm_test(L, may_be, &in_place_kind) && (k->row->use == EVERYWHERE || at_root);
+    bool possible = k->row->use == EVERYWHERE || (k->row->use != NEIGHBOURS && at_root);
+    k->in_place = possible && may_be && lm_test(L, may_be, &in_place_kind);
     if (k->sends && !(k->in_place && may_be == k->send_arg)) k->send = call_array(k, k->send_arg, "send", false);
     if (!k->receives || (k->in_place && may_be == k->recv_arg)) return;
     k->made = k->send_arg && lua_isnil(L, k->recv_arg) && k->row->use != SEND_AT_ROOT && !k->in_place;
@@ -194,10 +201,11 @@ static void call_block(call *k)
     if (!a) return;
     blocks held = k->send ? k->row->sends : k->row->receives;
     k->dtype = (lm_dtype)a->dtype;
-    k->block = held == EACH ? a->size / k->c->size : a->size;
-    if (held == EACH && a->size % k->c->size)
+    k->block = held == ONE ? a->size : k->parts ? a->size / k->parts : 0;
+    if (held == EACH && a->size != k->block * k->parts)
         lm_mistake(k->L, &k->mistake, k->send ? k->send_arg : k->recv_arg, k->name,
-                   "%s has %I elements, which %d ranks do not divide", k->send ? "send" : "recv", (lua_Integer)a->size, k->c->size);
+                   "%s has %I elements, which %d %s do not divide", k->send ? "send" : "recv", (lua_Integer)a->size, k->parts,
+                   k->row->use == NEIGHBOURS ? "neighbours" : "ranks");
     if (k->op_arg) call_reducible(k, a);
 }
 
@@ -223,6 +231,7 @@ static void call_make(call *k, int64_t rows_needed)
     if (k->row->receives == EACH || k->row->sends == EACH) shape[0] = rows_needed;
     int ndim = k->send->ndim == 0 && k->row->receives == EACH ? 1 : k->send->ndim;
     k->recv = lm_newarray(k->L, (lm_dtype)k->send->dtype, ndim, shape);
+    if (k->row->use == NEIGHBOURS) memset(k->recv->data, 0, lm_bytes(k->recv)); /* the blocks of missing ones */
     lua_replace(k->L, k->recv_arg);
 }
 
@@ -590,7 +599,7 @@ static int call_varying(call *k)
 static int call_equal(call *k)
 {
     call_block(k);
-    int64_t n = k->c->size;
+    int64_t n = k->parts;
     if (k->send && k->made && k->receives && !k->mistake) {
         int64_t first = k->send->ndim ? k->send->shape[0] : 1;
         call_make(k, k->row->receives == k->row->sends ? first : k->row->receives == EACH ? first * n : first / n);
@@ -601,12 +610,24 @@ static int call_equal(call *k)
     return k->op_arg ? call_reduce(k) : call_blocks(k);
 }
 
+/* Open MPI's nonblocking exchange swaps the two blocks of a neighbour that is both the lower and the higher one. */
+static int call_neighbours(call *k)
+{
+    int peers[2 * LM_MAXGRID], n = lm_neighbours(k->L, k->c, k->name, peers);
+    for (int i = 0; k->binding->nonblocking && k->row->call == neighbor_alltoall && i < n; i += 2)
+        if (peers[i] != MPI_PROC_NULL && peers[i] == peers[i + 1])
+            luaL_error(k->L, "%s: dimension %d is periodic and has fewer than 3 ranks; the blocking call takes it", k->name, i / 2 + 1);
+    return n;
+}
+
 /* Upvalue: the binding. */
 static int collective(lua_State *L)
 {
     const binding *b = lua_touserdata(L, lua_upvalueindex(1));
     call k = {.row = b->row, .binding = b, .name = b->name, .c = lm_checkcomm(L, 1), .L = L};
     k.comm = k.c->comm;
+    k.parts = k.c->size;
+    if (k.row->use == NEIGHBOURS) k.parts = call_neighbours(&k);
     call_read(&k);
     lm_mpi(L, b->varies ? call_varying(&k) : call_equal(&k), k.name);
     if (b->nonblocking) {

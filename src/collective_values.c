@@ -7,6 +7,7 @@
 #include "datatype.h"
 #include "error.h"
 #include "progress.h"
+#include "topology.h"
 #include "wire.h"
 
 #include <limits.h>
@@ -208,12 +209,12 @@ static int values_bcast(lua_State *L)
 
 /* --- gather, allgather ------------------------------------------------------------------------------------ */
 
-/* Pushes the list by rank of the values in `blocks`. What does not fit into them lies in `longs`, one behind the other,
+/* Pushes the list of the values in `blocks`, of all ranks or of n neighbours. What does not fit into them lies in `longs`, one behind the other,
    or without longs is received now, from this rank itself out of b. All is received before a failure raises. */
-static void push_list(call *k, const block *blocks, const parcel *own, const lm_buffer *b, const char *longs)
+static void push_list(call *k, int n, const int *peers, const block *blocks, const parcel *own, const lm_buffer *b, const char *longs)
 {
     lua_State *L = k->L;
-    int n = k->c->size, failed = -1;
+    int failed = -1;
     lua_createtable(L, n, 1);
     lua_pushinteger(L, n);
     lua_setfield(L, -2, "n");
@@ -240,7 +241,7 @@ static void push_list(call *k, const block *blocks, const parcel *own, const lm_
     }
     if (failed < 0) return;
     lua_rawgeti(L, -1, failed + 1);
-    luaL_error(L, "[%d] %s", failed, lua_tostring(L, -1));
+    luaL_error(L, "[%d] %s", peers ? peers[failed] : failed, lua_tostring(L, -1));
 }
 
 /* Gathers this rank's parcel at root, and pushes the list there, nil elsewhere. */
@@ -255,7 +256,7 @@ static void gather(call *k, int root, const parcel *p, const lm_buffer *b)
     lm_wait(L, k->name, "root", root, -1);
     lm_mpi(L, MPI_Gather(&mine, BLOCK, MPI_BYTE, all, BLOCK, MPI_BYTE, root, c->comm), k->name);
     if (here) {
-        push_list(k, all, p, b, NULL);
+        push_list(k, c->size, NULL, all, p, b, NULL);
         lua_remove(L, -2);
     }
     if (here) return;
@@ -306,25 +307,31 @@ static int values_allgather(lua_State *L)
         lm_wait(L, k.name, NULL, 0, -1);
         lm_mpi(L, MPI_Allgatherv(b->data + p.at, counts[c->rank], MPI_BYTE, longs, counts, displs, MPI_BYTE, c->comm), k.name);
     }
-    push_list(&k, all, &p, b, longs);
+    push_list(&k, c->size, NULL, all, &p, b, longs);
     return 1;
 }
 
-/* --- scatter, alltoall ------------------------------------------------------------------------------------ */
+/* --- scatter, alltoall, neighbours ------------------------------------------------------------------------------------ */
 
-/* The list of `size` values at arg, encoded into b as one parcel each. */
-static parcel *encode_list(call *k, int arg, lm_buffer *b)
+/* The list at arg of values for all ranks, or for n neighbours, encoded into b as one parcel each. The entries of
+   neighbours that are missing may be missing, too. */
+static parcel *encode_list(call *k, int arg, int n, const int *peers, lm_buffer *b)
 {
     lua_State *L = k->L;
-    int n = k->c->size;
+    const char *whom = peers ? "neighbour" : "rank";
     parcel *parcels = lua_newuserdatauv(L, sizeof *parcels * (size_t)n, 0);
     if (!lua_istable(L, arg)) {
-        lm_mistake(L, &k->mistake, arg, k->name, "list of %d values expected, one for each rank, got %s", n, luaL_typename(L, arg));
+        lm_mistake(L, &k->mistake, arg, k->name, "list of %d values expected, one for each %s, got %s", n, whom, luaL_typename(L, arg));
     } else {
         lua_Integer length = (lua_Integer)lua_rawlen(L, arg);
         if (lua_getfield(L, arg, "n") == LUA_TNUMBER) length = lua_tointeger(L, -1);
         lua_pop(L, 1);
-        if (length != n) lm_mistake(L, &k->mistake, arg, k->name, "list of %d values expected, one for each rank, got %I", n, length);
+        for (bool more = peers; more && length >= 0 && length < n; length += more) {
+            more = lua_rawgeti(L, arg, length + 1) != LUA_TNIL || peers[length] == MPI_PROC_NULL;
+            lua_pop(L, 1);
+        }
+        if (length != n)
+            lm_mistake(L, &k->mistake, arg, k->name, "list of %d values expected, one for each %s, got %I", n, whom, length);
     }
     bool whole = !k->mistake;
     for (int r = 0; r < n; r++) {
@@ -354,7 +361,7 @@ static int values_scatter(lua_State *L)
     lm_comm *c = k.c;
     lm_buffer *b = own_buffer(L);
     bool here = c->rank == k.root;
-    parcel *parcels = here ? encode_list(&k, 2, b) : NULL;
+    parcel *parcels = here ? encode_list(&k, 2, c->size, NULL, b) : NULL;
     const char *mistake = call_agree_list(&k);
     block mine, *all = here ? lua_newuserdatauv(L, sizeof(block) * (size_t)c->size, 0) : NULL;
     MPI_Request *requests = here ? lua_newuserdatauv(L, sizeof(MPI_Request) * (size_t)c->size, 0) : NULL;
@@ -384,39 +391,79 @@ static int values_scatter(lua_State *L)
     return 1;
 }
 
+/* Sends a parcel to each rank, or to each of n neighbours, and pushes the list of what they send; a neighbour that is
+   missing gives nil. Raises the mistake when all is done. */
+static void exchange(call *k, int n, const int *peers, const parcel *parcels, lm_buffer *b, const char *mistake)
+{
+    lua_State *L = k->L;
+    lm_comm *c = k->c;
+    block *to = lua_newuserdatauv(L, sizeof(block) * 2 * (size_t)n, 0), *from = to + n;
+    MPI_Request *requests = lua_newuserdatauv(L, sizeof(MPI_Request) * (size_t)n, 0);
+    lua_pushnil(L);
+    parcel nothing = parcel_encode(L, -1, b);
+    for (int i = 0; i < n; i++) {
+        int peer = peers ? peers[i] : i;
+        block_fill(&to[i], &parcels[i], b, peer == MPI_PROC_NULL ? 0 : next_sequence(c, peer));
+        block_fill(&from[i], &nothing, b, 0);
+    }
+    lm_mpi(L,
+           peers ? MPI_Neighbor_alltoall(to, BLOCK, MPI_BYTE, from, BLOCK, MPI_BYTE, c->comm)
+                 : MPI_Alltoall(to, BLOCK, MPI_BYTE, from, BLOCK, MPI_BYTE, c->comm),
+           k->name);
+    size_t total = 0;
+    for (int i = 0; i < n; i++) {
+        int peer = peers ? peers[i] : i;
+        requests[i] = MPI_REQUEST_NULL;
+        if (peer != MPI_PROC_NULL && to[i].head.bytes > BODY)
+            requests[i] = long_isend(k, b->data + parcels[i].at, &to[i].head, peer);
+        if (from[i].head.bytes > BODY) total += from[i].head.bytes;
+    }
+    /* all bytes are here before anything is decoded, which may run Lua code */
+    lm_buffer *room = lm_newbuffer(L);
+    char *at = lm_grow(L, room, total);
+    for (int i = 0; i < n; i++) {
+        if (from[i].head.bytes <= BODY) continue;
+        long_recv(k, at, &from[i].head, peers ? peers[i] : i);
+        at += from[i].head.bytes;
+    }
+    long_wait(k, n, requests);
+    if (mistake) luaL_error(L, "%s", mistake);
+    push_list(k, n, peers, from, NULL, NULL, room->data);
+}
+
 static int values_alltoall(lua_State *L)
 {
     lua_settop(L, 2);
     call k = call_begin(L, "alltoall", 0);
-    lm_comm *c = k.c;
     lm_buffer *b = own_buffer(L);
-    parcel *parcels = encode_list(&k, 2, b);
+    parcel *parcels = encode_list(&k, 2, k.c->size, NULL, b);
     const char *mistake = call_agree_list(&k);
-    block *to = lua_newuserdatauv(L, sizeof(block) * 2 * (size_t)c->size, 0), *from = to + c->size;
-    MPI_Request *requests = lua_newuserdatauv(L, sizeof(MPI_Request) * (size_t)c->size, 0);
-    for (int r = 0; r < c->size; r++) block_fill(&to[r], &parcels[r], b, next_sequence(c, r));
-    lm_mpi(L, MPI_Alltoall(to, BLOCK, MPI_BYTE, from, BLOCK, MPI_BYTE, c->comm), k.name);
-    for (int r = 0; r < c->size; r++) {
-        requests[r] = MPI_REQUEST_NULL;
-        if (r != c->rank && to[r].head.bytes > BODY)
-            requests[r] = long_isend(&k, b->data + parcels[r].at, &to[r].head, r);
-    }
-    /* all bytes are here before anything is decoded, which may run Lua code */
-    size_t total = 0;
-    for (int r = 0; r < c->size; r++)
-        if (r != c->rank && from[r].head.bytes > BODY) total += from[r].head.bytes;
-    lm_buffer *room = lm_newbuffer(L);
-    lm_grow(L, room, total + parcels[c->rank].size);
-    char *at = room->data;
-    for (int r = 0; r < c->size; r++) {
-        if (from[r].head.bytes <= BODY) continue;
-        if (r == c->rank) memcpy(at, b->data + parcels[r].at, parcels[r].size);
-        else long_recv(&k, at, &from[r].head, r);
-        at += from[r].head.bytes;
-    }
-    long_wait(&k, c->size, requests);
-    if (mistake) return luaL_error(L, "%s", mistake);
-    push_list(&k, from, NULL, NULL, room->data);
+    exchange(&k, k.c->size, NULL, parcels, b, mistake);
+    return 1;
+}
+
+static int values_neighbor_alltoall(lua_State *L)
+{
+    lua_settop(L, 2);
+    call k = call_begin(L, "neighbor_alltoall", 0);
+    int peers[2 * LM_MAXGRID], n = lm_neighbours(L, k.c, k.name, peers);
+    lm_buffer *b = own_buffer(L);
+    parcel *parcels = encode_list(&k, 2, n, peers, b);
+    const char *mistake = call_agree_list(&k);
+    exchange(&k, n, peers, parcels, b, mistake);
+    return 1;
+}
+
+static int values_neighbor_allgather(lua_State *L)
+{
+    lua_settop(L, 2);
+    call k = call_begin(L, "neighbor_allgather", 0);
+    int peers[2 * LM_MAXGRID], n = lm_neighbours(L, k.c, k.name, peers);
+    lm_buffer *b = own_buffer(L);
+    parcel p = parcel_encode(L, 2, b), parcels[2 * LM_MAXGRID];
+    for (int i = 0; i < n; i++) parcels[i] = p;
+    call_agree_parcel(&k, &p, b);
+    exchange(&k, n, peers, parcels, b, parcel_mistake(L, &p, b));
     return 1;
 }
 
@@ -564,6 +611,8 @@ static const luaL_Reg methods[] = {
     {"allgather", values_allgather},
     {"scatter", values_scatter},
     {"alltoall", values_alltoall},
+    {"neighbor_allgather", values_neighbor_allgather},
+    {"neighbor_alltoall", values_neighbor_alltoall},
     {"reduce", values_reduce},
     {"allreduce", values_allreduce},
     {"scan", values_scan},

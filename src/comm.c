@@ -204,12 +204,10 @@ static int comm_dup(lua_State *L)
     return 1;
 }
 
-/* Pushes the communicator a rank ended up in, nil for the ranks left out. */
-static int comm_pushnew(lua_State *L, MPI_Comm new, const char *call)
+void lm_newcommornil(lua_State *L, MPI_Comm comm, const char *call)
 {
-    if (new == MPI_COMM_NULL) lua_pushnil(L);
-    else lm_newcomm(L, new, call);
-    return 1;
+    if (comm == MPI_COMM_NULL) lua_pushnil(L);
+    else lm_newcomm(L, comm, call);
 }
 
 static int comm_split(lua_State *L)
@@ -223,7 +221,8 @@ static int comm_split(lua_State *L)
     comm_agree(L, c, "split", mistake);
     MPI_Comm new;
     lm_mpi(L, MPI_Comm_split(c->comm, color, key, &new), "split");
-    return comm_pushnew(L, new, "split");
+    lm_newcommornil(L, new, "split");
+    return 1;
 }
 
 static int comm_split_type(lua_State *L)
@@ -236,7 +235,8 @@ static int comm_split_type(lua_State *L)
     comm_agree(L, c, "split_type", mistake);
     MPI_Comm new;
     lm_mpi(L, MPI_Comm_split_type(c->comm, MPI_COMM_TYPE_SHARED, key, MPI_INFO_NULL, &new), "split_type");
-    return comm_pushnew(L, new, "split_type");
+    lm_newcommornil(L, new, "split_type");
+    return 1;
 }
 
 /* comm:subset(ranks): the ranks of the list, in its order. Every rank of the communicator calls. */
@@ -270,7 +270,8 @@ static int comm_subset(lua_State *L)
     lm_agree(L, c, &(lm_intent){"subset", NULL, -1, -1, -1, listed, mistake}, false);
     MPI_Comm new;
     lm_mpi(L, MPI_Comm_split(c->comm, key == MPI_UNDEFINED ? MPI_UNDEFINED : 0, key, &new), "subset");
-    return comm_pushnew(L, new, "subset");
+    lm_newcommornil(L, new, "subset");
+    return 1;
 }
 
 static int comm_compare(lua_State *L)

@@ -42,6 +42,9 @@ int lm_checktag(lua_State *L, int arg, int otherwise);
 /* Pushes a communicator made of `comm`, which it owns from then on, and a duplicate for payloads. Collective. */
 lm_comm *lm_newcomm(lua_State *L, MPI_Comm comm, const char *call);
 
+/* The same for MPI_COMM_NULL too, where it pushes nil: this rank was left out. */
+void lm_newcommornil(lua_State *L, MPI_Comm comm, const char *call);
+
 void luaopen_comm(lua_State *L); /* adds constants, communicators and environment to the module on top of the stack */
 
 #endif

@@ -10,6 +10,7 @@
 #include "request.h"
 #include "session.h"
 #include "status.h"
+#include "topology.h"
 #include "wire.h"
 
 #include <string.h>
@@ -62,6 +63,16 @@ static void lib_preload(lua_State *L)
     lua_pop(L, 1);
 }
 
+/* Runs a module compiled in, with the table on top of the stack as its argument. */
+static void lib_run(lua_State *L, const char *name)
+{
+    const lm_module *m = lm_modules;
+    while (strcmp(m->name, name)) m++;
+    if (luaL_loadbufferx(L, m->text, m->size, m->chunkname, "t") != LUA_OK) lua_error(L);
+    lua_pushvalue(L, -2);
+    lua_call(L, 1, 0);
+}
+
 int luaopen_mpi(lua_State *L)
 {
     lm_beginsession();
@@ -83,5 +94,7 @@ int luaopen_mpi(lua_State *L)
     luaopen_request(L);
     luaopen_collective(L);
     luaopen_collective_values(L);
+    luaopen_topology(L);
+    lib_run(L, "mpi.comm");
     return 1;
 }

@@ -37,17 +37,17 @@ void lm_newkind(lua_State *L, const lm_kind *kind, const luaL_Reg *methods, cons
     lua_remove(L, -2);
 }
 
-void lm_checkoptions(lua_State *L, int arg, const char *const names[])
+const char *lm_unknownoption(lua_State *L, int index, const char *const names[])
 {
-    if (lua_isnoneornil(L, arg)) return;
-    luaL_checktype(L, arg, LUA_TTABLE);
     lua_pushnil(L);
-    while (lua_next(L, arg)) {
+    while (lua_next(L, index)) {
         bool known = false;
         if (lua_type(L, -2) == LUA_TSTRING)
             for (int i = 0; names[i] && !known; i++) known = !strcmp(names[i], lua_tostring(L, -2));
         if (!known) {
-            const char *what = luaL_tolstring(L, -2, NULL);
+            const char *what = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2)
+                               : lua_isinteger(L, -2) ? lua_pushfstring(L, "%I", lua_tointeger(L, -2))
+                                                      : luaL_typename(L, -2);
             luaL_Buffer b;
             luaL_buffinit(L, &b);
             for (int i = 0; names[i]; i++) {
@@ -55,10 +55,19 @@ void lm_checkoptions(lua_State *L, int arg, const char *const names[])
                 luaL_addstring(&b, names[i]);
             }
             luaL_pushresult(&b);
-            luaL_argerror(L, arg, lua_pushfstring(L, "unknown option '%s'; known are: %s", what, lua_tostring(L, -1)));
+            return lua_pushfstring(L, "unknown option '%s'; known are: %s", what, lua_tostring(L, -1));
         }
         lua_pop(L, 1);
     }
+    return NULL;
+}
+
+void lm_checkoptions(lua_State *L, int arg, const char *const names[])
+{
+    if (lua_isnoneornil(L, arg)) return;
+    luaL_checktype(L, arg, LUA_TTABLE);
+    const char *unknown = lm_unknownoption(L, arg, names);
+    if (unknown) luaL_argerror(L, arg, unknown);
 }
 
 lua_Integer lm_checkrange(lua_State *L, int arg, const char *what, lua_Integer low, lua_Integer high)

@@ -1,0 +1,19 @@
+-- Methods of communicators that need no more than the others: run once, with the module as its argument.
+local mpi = ...
+local comm = mpi.comm
+
+local function line(...)
+    local texts = table.pack(...)
+    for i = 1, texts.n do texts[i] = tostring(texts[i]) end
+    return table.concat(texts, "\t")
+end
+
+function comm:print(...)
+    local fine, text = pcall(line, ...)
+    local lines = self:allgather {fine, fine and text or tostring(text)}
+    for i, entry in ipairs(lines) do
+        if not entry[1] then error(("[%d] %s"):format(i - 1, entry[2]), 2) end
+        lines[i] = entry[2]
+    end
+    if self:rank() == 0 then print(table.concat(lines, "\n")) end
+end
