@@ -358,3 +358,266 @@ function comm:Scan(send, recv, op) end
 ---@param op? mpi.op|fun(a: number, b: number): number default `mpi.SUM`
 ---@return mpi.array? # recv
 function comm:Exscan(send, recv, op) end
+
+--- Sends an array's elements and receives others in their place. As MPI_Sendrecv_replace.
+---@param a mpi.array
+---@param dest integer
+---@param source? integer default `mpi.ANY_SOURCE`
+---@param sendtag? integer default 0
+---@param recvtag? integer default `mpi.ANY_TAG`
+---@return mpi.status
+function comm:Sendrecv_replace(a, dest, source, sendtag, recvtag) end
+
+--- As `Alltoall`, with `sendcounts[i]` rows for rank `i - 1`. `recvcounts` may be left out except with
+--- `mpi.IN_PLACE`. As MPI_Alltoallv.
+---@param send mpi.array|mpi.in_place
+---@param sendcounts integer[]?
+---@param recv? mpi.array
+---@param recvcounts? integer[]
+---@return mpi.array # recv
+function comm:Alltoallv(send, sendcounts, recv, recvcounts) end
+
+--- Combines the ranks' arrays element by element, and gives each rank its part: `counts[i]` rows for rank `i - 1`,
+--- equal parts when left out. As MPI_Reduce_scatter.
+---@param send mpi.array|mpi.in_place
+---@param recv? mpi.array
+---@param counts? integer[] the same on all ranks
+---@param op? mpi.op|fun(a: number, b: number): number default `mpi.SUM`
+---@return mpi.array # recv
+function comm:Reduce_scatter(send, recv, counts, op) end
+
+--- ## Nonblocking calls
+---
+--- They return a request at once (see Requests). The arguments are those of the blocking form. A mistake in a
+--- nonblocking collective raises on its own rank only, as calls are not compared.
+
+--- The nonblocking form of `comm:send`. As MPI_Isend.
+---@param value any
+---@param dest integer
+---@param tag? integer default 0
+---@return mpi.request
+function comm:isend(value, dest, tag) end
+
+--- The nonblocking form of `comm:ssend`. As MPI_Issend.
+---@param value any
+---@param dest integer
+---@param tag? integer default 0
+---@return mpi.request
+function comm:issend(value, dest, tag) end
+
+--- The nonblocking form of `comm:recv`. As MPI_Irecv.
+---@param source? integer default `mpi.ANY_SOURCE`
+---@param tag? integer default `mpi.ANY_TAG`
+---@return mpi.request
+function comm:irecv(source, tag) end
+
+--- The nonblocking form of `comm:Send`. As MPI_Isend.
+---@param a mpi.array
+---@param dest integer
+---@param tag? integer default 0
+---@return mpi.request
+function comm:Isend(a, dest, tag) end
+
+--- The nonblocking form of `comm:Ssend`. As MPI_Issend.
+---@param a mpi.array
+---@param dest integer
+---@param tag? integer default 0
+---@return mpi.request
+function comm:Issend(a, dest, tag) end
+
+--- The nonblocking form of `comm:Recv`. As MPI_Irecv.
+---@param a mpi.array
+---@param source? integer default `mpi.ANY_SOURCE`
+---@param tag? integer default `mpi.ANY_TAG`
+---@return mpi.request
+function comm:Irecv(a, source, tag) end
+
+--- The nonblocking form of `comm:barrier`. As MPI_Ibarrier.
+---@return mpi.request
+function comm:ibarrier() end
+
+--- The nonblocking form of `comm:Bcast`. As MPI_Ibcast.
+---@param a mpi.array
+---@param root? integer default 0
+---@return mpi.request
+function comm:Ibcast(a, root) end
+
+--- The nonblocking form of `comm:Scatter`. As MPI_Iscatter.
+---@param send mpi.array?
+---@param recv mpi.array|mpi.in_place
+---@param root? integer default 0
+---@return mpi.request
+function comm:Iscatter(send, recv, root) end
+
+--- The nonblocking form of `comm:Gather`. As MPI_Igather.
+---@param send mpi.array|mpi.in_place
+---@param recv? mpi.array
+---@param root? integer default 0
+---@return mpi.request
+function comm:Igather(send, recv, root) end
+
+--- The nonblocking form of `comm:Allgather`. As MPI_Iallgather.
+---@param send mpi.array|mpi.in_place
+---@param recv? mpi.array
+---@return mpi.request
+function comm:Iallgather(send, recv) end
+
+--- The nonblocking form of `comm:Alltoall`. As MPI_Ialltoall.
+---@param send mpi.array|mpi.in_place
+---@param recv? mpi.array
+---@return mpi.request
+function comm:Ialltoall(send, recv) end
+
+--- The nonblocking form of `comm:Scatterv`. As MPI_Iscatterv.
+--- The counts must be given: it cannot ask the other ranks.
+---@param send mpi.array?
+---@param counts integer[]?
+---@param recv mpi.array|mpi.in_place
+---@param root? integer default 0
+---@return mpi.request
+function comm:Iscatterv(send, counts, recv, root) end
+
+--- The nonblocking form of `comm:Gatherv`. As MPI_Igatherv.
+--- The counts must be given: it cannot ask the other ranks.
+---@param send mpi.array|mpi.in_place
+---@param recv? mpi.array
+---@param counts? integer[]
+---@param root? integer default 0
+---@return mpi.request
+function comm:Igatherv(send, recv, counts, root) end
+
+--- The nonblocking form of `comm:Allgatherv`. As MPI_Iallgatherv.
+--- The counts must be given: it cannot ask the other ranks.
+---@param send mpi.array|mpi.in_place
+---@param recv? mpi.array
+---@param counts? integer[]
+---@return mpi.request
+function comm:Iallgatherv(send, recv, counts) end
+
+--- The nonblocking form of `comm:Alltoallv`. As MPI_Ialltoallv.
+--- The counts must be given: it cannot ask the other ranks.
+---@param send mpi.array|mpi.in_place
+---@param sendcounts integer[]?
+---@param recv? mpi.array
+---@param recvcounts? integer[]
+---@return mpi.request
+function comm:Ialltoallv(send, sendcounts, recv, recvcounts) end
+
+--- The nonblocking form of `comm:Reduce`. As MPI_Ireduce.
+---@param send mpi.array|mpi.in_place
+---@param recv? mpi.array
+---@param op? mpi.op|fun(a: number, b: number): number default `mpi.SUM`
+---@param root? integer default 0
+---@return mpi.request
+function comm:Ireduce(send, recv, op, root) end
+
+--- The nonblocking form of `comm:Allreduce`. As MPI_Iallreduce.
+---@param send mpi.array|mpi.in_place
+---@param recv? mpi.array
+---@param op? mpi.op|fun(a: number, b: number): number default `mpi.SUM`
+---@return mpi.request
+function comm:Iallreduce(send, recv, op) end
+
+--- The nonblocking form of `comm:Reduce_scatter`. As MPI_Ireduce_scatter.
+---@param send mpi.array|mpi.in_place
+---@param recv? mpi.array
+---@param counts? integer[]
+---@param op? mpi.op|fun(a: number, b: number): number default `mpi.SUM`
+---@return mpi.request
+function comm:Ireduce_scatter(send, recv, counts, op) end
+
+--- The nonblocking form of `comm:Scan`. As MPI_Iscan.
+---@param send mpi.array|mpi.in_place
+---@param recv? mpi.array
+---@param op? mpi.op|fun(a: number, b: number): number default `mpi.SUM`
+---@return mpi.request
+function comm:Iscan(send, recv, op) end
+
+--- The nonblocking form of `comm:Exscan`. As MPI_Iexscan.
+---@param send mpi.array|mpi.in_place
+---@param recv? mpi.array
+---@param op? mpi.op|fun(a: number, b: number): number default `mpi.SUM`
+---@return mpi.request
+function comm:Iexscan(send, recv, op) end
+
+--- The nonblocking form of `comm:Neighbor_allgather`. As MPI_Ineighbor_allgather.
+---@param send mpi.array
+---@param recv? mpi.array
+---@return mpi.request
+function comm:Ineighbor_allgather(send, recv) end
+
+--- The nonblocking form of `comm:Neighbor_alltoall`. As MPI_Ineighbor_alltoall.
+--- In a periodic dimension of fewer than 3 ranks it raises.
+---@param send mpi.array
+---@param recv? mpi.array
+---@return mpi.request
+function comm:Ineighbor_alltoall(send, recv) end
+
+--- ## Grids
+---
+--- A communicator made by `cart` has its ranks on a grid. Dimensions count from 1, coordinates from 0. Other
+--- communicators raise in these calls; a `dup` keeps the grid. Neighbours come in MPI's order: for each dimension
+--- the lower, then the higher one, twice the same in a periodic dimension of 2 ranks.
+---
+---     local grid <close> = comm:cart {dims = mpi.dims(comm:size(), 2), periods = {true, false}}
+---     local lower, higher = grid:shift(1)
+
+--- Puts the ranks on a grid. Collective; ranks that the grid has no place for get nil. As MPI_Cart_create.
+---@param options {dims: integer[], periods?: boolean|boolean[], reorder?: boolean} dims: ranks along each dimension; periods: whether it wraps, reorder: whether ranks may change, default false
+---@return mpi.comm?
+function comm:cart(options) end
+
+--- The slice of the grid this rank is in: of the dimensions that are kept. Collective. As MPI_Cart_sub.
+---@param keep boolean[] one for each dimension
+---@return mpi.comm
+function comm:sub(keep) end
+
+--- A rank's coordinates. As MPI_Cart_coords.
+---@param rank? integer default: this one
+---@return integer[]
+function comm:coords(rank) end
+
+--- The rank at these coordinates; they wrap in a periodic dimension, and raise beyond another's border. As
+--- MPI_Cart_rank.
+---@param coords integer[]
+---@return integer
+function comm:rank_at(coords) end
+
+--- The ranks `n` steps down and up a dimension: from whom to receive, to whom to send. `mpi.PROC_NULL` beyond a
+--- border. As MPI_Cart_shift.
+---@param dim integer from 1
+---@param n? integer default 1
+---@return integer source
+---@return integer dest
+function comm:shift(dim, n) end
+
+--- Collects the neighbours' values in a list; nil for one that is missing. As MPI_Neighbor_allgather.
+---@param value any
+---@return any[]
+function comm:neighbor_allgather(value) end
+
+--- Gives entry `i` to neighbour `i`, and returns the list of what they gave: nil for one that is missing. As
+--- MPI_Neighbor_alltoall.
+---@param list any[] with nil among its entries its field `n` may tell the length
+---@return any[]
+function comm:neighbor_alltoall(list) end
+
+--- Joins the neighbours' arrays. The block of a missing one stays as it is, 0 when `recv` was left out. As
+--- MPI_Neighbor_allgather.
+---@param send mpi.array
+---@param recv? mpi.array
+---@return mpi.array # recv
+function comm:Neighbor_allgather(send, recv) end
+
+--- Cuts the array into equal blocks, one for each neighbour, and joins those they send; missing ones as in
+--- `Neighbor_allgather`. As MPI_Neighbor_alltoall.
+---@param send mpi.array
+---@param recv? mpi.array
+---@return mpi.array # recv
+function comm:Neighbor_alltoall(send, recv) end
+
+--- ## Output
+
+--- Rank 0 prints every rank's line, in rank order, formatted as `print` does. Collective.
+---@param ... any
+function comm:print(...) end

@@ -73,6 +73,12 @@ mpi.IN_PLACE = nil
 
 ---@class mpi.in_place
 
+--- Sizes of a grid of `n` ranks, as even as can be, for `comm:cart`. As MPI_Dims_create.
+---@param n integer
+---@param k integer|integer[] how many dimensions; or a list of sizes, where 0 is to be found
+---@return integer[]
+function mpi.dims(n, k) end
+
 --- ## Operators
 ---
 --- For reduce, allreduce, scan, exscan and their capitalised forms; `mpi.SUM` is the default. The operator of a

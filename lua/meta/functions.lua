@@ -1,0 +1,159 @@
+---@meta
+
+--- # MPI functions and their names here
+---
+--- The functions of MPI 3.1 for messages, collectives, communicators and topologies: what each is called in luampi,
+--- or why there is no such call. Lower case moves Lua values, Capitalised moves arrays.
+---
+---     MPI_Send                        comm:send, comm:Send
+---     MPI_Ssend                       comm:ssend, comm:Ssend
+---     MPI_Isend                       comm:isend, comm:Isend
+---     MPI_Issend                      comm:issend, comm:Issend
+---     MPI_Recv                        comm:recv, comm:Recv
+---     MPI_Irecv                       comm:irecv, comm:Irecv
+---     MPI_Sendrecv                    comm:sendrecv, comm:Sendrecv
+---     MPI_Sendrecv_replace            comm:Sendrecv_replace
+---     MPI_Probe                       comm:probe
+---     MPI_Iprobe                      comm:iprobe
+---     MPI_Bsend                       none: there is no buffer to manage; isend keeps what it sends
+---     MPI_Ibsend                      none: there is no buffer to manage; isend keeps what it sends
+---     MPI_Bsend_init                  none: there is no buffer to manage; isend keeps what it sends
+---     MPI_Buffer_attach               none: there is no buffer to manage; isend keeps what it sends
+---     MPI_Buffer_detach               none: there is no buffer to manage; isend keeps what it sends
+---     MPI_Rsend                       none: a promise nobody can check; send
+---     MPI_Irsend                      none: a promise nobody can check; send
+---     MPI_Rsend_init                  none: a promise nobody can check; send
+---     MPI_Send_init                   none: no persistent requests; Isend, Irecv
+---     MPI_Ssend_init                  none: no persistent requests; Isend, Irecv
+---     MPI_Recv_init                   none: no persistent requests; Isend, Irecv
+---     MPI_Start                       none: no persistent requests; Isend, Irecv
+---     MPI_Startall                    none: no persistent requests; Isend, Irecv
+---     MPI_Mprobe                      none: a receive after probe takes the message that was probed
+---     MPI_Improbe                     none: a receive after probe takes the message that was probed
+---     MPI_Mrecv                       none: a receive after probe takes the message that was probed
+---     MPI_Imrecv                      none: a receive after probe takes the message that was probed
+---     MPI_Wait                        request:wait
+---     MPI_Test                        request:test
+---     MPI_Cancel                      request:cancel
+---     MPI_Waitall                     mpi.waitall
+---     MPI_Waitany                     mpi.waitany
+---     MPI_Waitsome                    mpi.waitsome
+---     MPI_Testall                     mpi.testall
+---     MPI_Testany                     mpi.testany
+---     MPI_Testsome                    none: testany
+---     MPI_Request_free                none: the garbage collector does it
+---     MPI_Request_get_status          none: test gives the same again
+---     MPI_Test_cancelled              status.cancelled
+---     MPI_Get_count                   status.count
+---     MPI_Get_elements                none: status.count counts elements
+---     MPI_Get_elements_x              none: status.count counts elements
+---     MPI_Bcast                       comm:bcast, comm:Bcast
+---     MPI_Ibcast                      comm:Ibcast
+---     MPI_Scatter                     comm:scatter, comm:Scatter
+---     MPI_Iscatter                    comm:Iscatter
+---     MPI_Gather                      comm:gather, comm:Gather
+---     MPI_Igather                     comm:Igather
+---     MPI_Allgather                   comm:allgather, comm:Allgather
+---     MPI_Iallgather                  comm:Iallgather
+---     MPI_Alltoall                    comm:alltoall, comm:Alltoall
+---     MPI_Ialltoall                   comm:Ialltoall
+---     MPI_Scatterv                    comm:Scatterv
+---     MPI_Iscatterv                   comm:Iscatterv
+---     MPI_Gatherv                     comm:Gatherv
+---     MPI_Igatherv                    comm:Igatherv
+---     MPI_Allgatherv                  comm:Allgatherv
+---     MPI_Iallgatherv                 comm:Iallgatherv
+---     MPI_Alltoallv                   comm:Alltoallv
+---     MPI_Ialltoallv                  comm:Ialltoallv
+---     MPI_Reduce                      comm:reduce, comm:Reduce
+---     MPI_Ireduce                     comm:Ireduce
+---     MPI_Allreduce                   comm:allreduce, comm:Allreduce
+---     MPI_Iallreduce                  comm:Iallreduce
+---     MPI_Reduce_scatter              comm:Reduce_scatter
+---     MPI_Ireduce_scatter             comm:Ireduce_scatter
+---     MPI_Scan                        comm:scan, comm:Scan
+---     MPI_Iscan                       comm:Iscan
+---     MPI_Exscan                      comm:exscan, comm:Exscan
+---     MPI_Iexscan                     comm:Iexscan
+---     MPI_Neighbor_allgather          comm:neighbor_allgather, comm:Neighbor_allgather
+---     MPI_Ineighbor_allgather         comm:Ineighbor_allgather
+---     MPI_Neighbor_alltoall           comm:neighbor_alltoall, comm:Neighbor_alltoall
+---     MPI_Ineighbor_alltoall          comm:Ineighbor_alltoall
+---     MPI_Barrier                     comm:barrier
+---     MPI_Ibarrier                    comm:ibarrier
+---     MPI_Alltoallw                   none: no derived datatypes; alltoall takes any values
+---     MPI_Ialltoallw                  none: no derived datatypes; alltoall takes any values
+---     MPI_Reduce_scatter_block        none: Reduce_scatter without counts
+---     MPI_Ireduce_scatter_block       none: Reduce_scatter without counts
+---     MPI_Neighbor_allgatherv         none: neighbor_alltoall takes values of any size
+---     MPI_Ineighbor_allgatherv        none: neighbor_alltoall takes values of any size
+---     MPI_Neighbor_alltoallv          none: neighbor_alltoall takes values of any size
+---     MPI_Ineighbor_alltoallv         none: neighbor_alltoall takes values of any size
+---     MPI_Neighbor_alltoallw          none: neighbor_alltoall takes values of any size
+---     MPI_Ineighbor_alltoallw         none: neighbor_alltoall takes values of any size
+---     MPI_Op_create                   mpi.op
+---     MPI_Op_free                     none: the garbage collector does it
+---     MPI_Op_commutative              none: a script knows its own operators and can call them
+---     MPI_Reduce_local                none: a script knows its own operators and can call them
+---     MPI_Comm_rank                   comm:rank
+---     MPI_Comm_size                   comm:size
+---     MPI_Comm_compare                comm:compare
+---     MPI_Comm_dup                    comm:dup
+---     MPI_Comm_free                   comm:free
+---     MPI_Comm_split                  comm:split
+---     MPI_Comm_split_type             comm:split_type
+---     MPI_Comm_get_name               comm:name
+---     MPI_Comm_set_name               comm:name
+---     MPI_Comm_create                 comm:subset
+---     MPI_Comm_create_group           none: subset, which all ranks call
+---     MPI_Comm_idup                   none: dup
+---     MPI_Comm_dup_with_info          none: no info objects
+---     MPI_Comm_get_info               none: no info objects
+---     MPI_Comm_set_info               none: no info objects
+---     MPI_Comm_group                  none: groups are lists of ranks, for subset
+---     MPI_Group_compare               none: groups are lists of ranks, for subset
+---     MPI_Group_difference            none: groups are lists of ranks, for subset
+---     MPI_Group_excl                  none: groups are lists of ranks, for subset
+---     MPI_Group_free                  none: groups are lists of ranks, for subset
+---     MPI_Group_incl                  none: groups are lists of ranks, for subset
+---     MPI_Group_intersection          none: groups are lists of ranks, for subset
+---     MPI_Group_range_excl            none: groups are lists of ranks, for subset
+---     MPI_Group_range_incl            none: groups are lists of ranks, for subset
+---     MPI_Group_rank                  none: groups are lists of ranks, for subset
+---     MPI_Group_size                  none: groups are lists of ranks, for subset
+---     MPI_Group_translate_ranks       none: groups are lists of ranks, for subset
+---     MPI_Group_union                 none: groups are lists of ranks, for subset
+---     MPI_Comm_remote_group           none: no intercommunicators
+---     MPI_Comm_remote_size            none: no intercommunicators
+---     MPI_Comm_test_inter             none: no intercommunicators
+---     MPI_Intercomm_create            none: no intercommunicators
+---     MPI_Intercomm_merge             none: no intercommunicators
+---     MPI_Comm_create_keyval          none: a Lua table with communicators as keys
+---     MPI_Comm_free_keyval            none: a Lua table with communicators as keys
+---     MPI_Comm_get_attr               none: a Lua table with communicators as keys
+---     MPI_Comm_set_attr               none: a Lua table with communicators as keys
+---     MPI_Comm_delete_attr            none: a Lua table with communicators as keys
+---     MPI_Cart_create                 comm:cart
+---     MPI_Cart_coords                 comm:coords
+---     MPI_Cart_rank                   comm:rank_at
+---     MPI_Cart_shift                  comm:shift
+---     MPI_Cart_sub                    comm:sub
+---     MPI_Dims_create                 mpi.dims
+---     MPI_Cart_get                    none: the script that made the grid knows its sizes
+---     MPI_Cartdim_get                 none: the script that made the grid knows its sizes
+---     MPI_Cart_map                    none: the script that made the grid knows its sizes
+---     MPI_Topo_test                   none: coords raises where there is no grid
+---     MPI_Graph_create                none: grids only; isend and irecv for other neighbourhoods
+---     MPI_Graph_get                   none: grids only; isend and irecv for other neighbourhoods
+---     MPI_Graph_map                   none: grids only; isend and irecv for other neighbourhoods
+---     MPI_Graph_neighbors             none: grids only; isend and irecv for other neighbourhoods
+---     MPI_Graph_neighbors_count       none: grids only; isend and irecv for other neighbourhoods
+---     MPI_Graphdims_get               none: grids only; isend and irecv for other neighbourhoods
+---     MPI_Dist_graph_create           none: grids only; isend and irecv for other neighbourhoods
+---     MPI_Dist_graph_create_adjacent  none: grids only; isend and irecv for other neighbourhoods
+---     MPI_Dist_graph_neighbors        none: grids only; isend and irecv for other neighbourhoods
+---     MPI_Dist_graph_neighbors_count  none: grids only; isend and irecv for other neighbourhoods
+---
+--- Of luampi's own, without a function of MPI:
+---
+---     comm:print
