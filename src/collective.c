@@ -23,7 +23,7 @@ typedef struct binding {
     const struct row *row;
     bool nonblocking, has_root, varies;
     int arguments;
-    char name[20];
+    char name[24];
 } binding;
 
 typedef struct call {
