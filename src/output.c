@@ -4,27 +4,48 @@
 #include <fcntl.h>
 #include <lauxlib.h>
 #include <mpi.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-/* mpirun gives every rank a pseudo-terminal as standard output and forwards whatever pieces it finds there. A write to
-   one terminal is never interleaved with another's, so the ranks of a machine all write to the terminal of its first. */
+/* mpirun gives every rank a pseudo-terminal (or, without /dev/pts, a pipe) as standard output and forwards whatever
+   pieces it finds there. So the ranks of a machine all write to the output of its first: a write to a terminal is never
+   interleaved with another's; one to a pipe is not when the writers lock it. */
 typedef struct place {
-    char host[64], terminal[32];
+    char host[64], output[32]; /* "/proc/123/fd/1", or empty: not to be shared */
 } place;
 
+static bool locks; /* lines are written under a lock */
+
 /* Whether mpirun was asked to tell the ranks' output apart. */
-static int output_labelled(void)
+static bool output_labelled(void)
 {
     static const char *const names[] = {"tag_output", "timestamp_output", "xml_output", "output_filename", "xterm"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char variable[64];
         snprintf(variable, sizeof variable, "OMPI_MCA_orte_%s", names[i]);
-        if (getenv(variable)) return 1;
+        if (getenv(variable)) return true;
     }
-    return 0;
+    return false;
+}
+
+/* Whether mpirun started this process and reads what it prints. */
+static bool output_forwarded(void)
+{
+    char path[32], parent[16] = "";
+    struct stat status;
+    snprintf(path, sizeof path, "/proc/%d/comm", (int)getppid());
+    FILE *file = fopen(path, "r");
+    if (!file) return false;
+    if (fscanf(file, "%15s", parent) != 1) *parent = 0;
+    fclose(file);
+    if (strcmp(parent, "mpirun") && strcmp(parent, "orterun") && strcmp(parent, "orted")) return false;
+    locks = fstat(STDOUT_FILENO, &status) == 0 && S_ISFIFO(status.st_mode);
+    return locks || isatty(STDOUT_FILENO);
 }
 
 void lm_startoutput(void)
@@ -35,19 +56,19 @@ void lm_startoutput(void)
     if (size == 1) return;
     place mine = {"", ""}, *all = malloc(sizeof *all * (size_t)size);
     gethostname(mine.host, sizeof mine.host - 1);
-    if (!output_labelled()) ttyname_r(STDOUT_FILENO, mine.terminal, sizeof mine.terminal);
+    if (!output_labelled() && output_forwarded()) snprintf(mine.output, sizeof mine.output, "/proc/%d/fd/1", (int)getpid());
     MPI_Allgather(&mine, sizeof mine, MPI_BYTE, all, sizeof mine, MPI_BYTE, MPI_COMM_WORLD);
     int first = 0;
     while (strcmp(all[first].host, mine.host)) first++;
-    if (first != rank && *mine.terminal && *all[first].terminal) {
-        int fd = open(all[first].terminal, O_WRONLY | O_NOCTTY | O_CLOEXEC);
+    if (first != rank && *mine.output && *all[first].output) {
+        int fd = open(all[first].output, O_WRONLY | O_NOCTTY | O_CLOEXEC);
         if (fd >= 0) {
             dup2(fd, STDOUT_FILENO);
             close(fd);
         }
     }
     free(all);
-    if (*mine.terminal) setvbuf(stdout, NULL, _IOLBF, 1 << 16);
+    if (*mine.output) setvbuf(stdout, NULL, _IOLBF, 1 << 16);
 }
 
 /* print(...): as Lua's, the line in one piece. */
@@ -66,6 +87,7 @@ static int output_print(lua_State *L)
     size_t left;
     const char *line = lua_tolstring(L, -1, &left);
     fflush(stdout);
+    if (locks) flock(STDOUT_FILENO, LOCK_EX);
     while (left > 0) {
         ssize_t written = write(STDOUT_FILENO, line, left);
         if (written < 0 && errno != EINTR && errno != EAGAIN) break;
@@ -73,6 +95,7 @@ static int output_print(lua_State *L)
         line += written;
         left -= (size_t)written;
     }
+    if (locks) flock(STDOUT_FILENO, LOCK_UN);
     return 0;
 }
 
