@@ -123,7 +123,14 @@ void lm_free(lua_State *L, lm_block *block)
 {
     if (!block->data) return;
     if (block->flights) luaL_error(L, "the array is in use by a request that is not complete");
-    advise(block, MADV_DONTNEED);
+    if (block->mapped) {
+        /* zeros take the file's place, for whoever is still on the way to the memory */
+        uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = (uintptr_t)block->data & ~(page - 1);
+        mmap((void *)from, (uintptr_t)block->data + block->bytes - from, PROT_READ,
+             MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
+    } else {
+        advise(block, MADV_DONTNEED);
+    }
     block->data = NULL;
     block->guarded = true;
 }

@@ -112,7 +112,7 @@ extern const luaL_Reg lm_comparemetamethods[];
 void lm_indexopen(lua_State *L); /* __index and __newindex; the metatable and, above it, the methods are on the stack */
 void lm_elementwiseopen(lua_State *L); /* operators and methods: likewise */
 void lm_reductionopen(lua_State *L); /* into the methods on top of the stack */
-void lm_npyopen(lua_State *L);
+void lm_npyopen(lua_State *L);       /* into the module on top of the stack */
 
 int luaopen_array(lua_State *L);
 

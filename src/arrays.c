@@ -56,10 +56,10 @@ int luaopen_array(lua_State *L)
     lua_pop(L, 1);
     luaL_setfuncs(L, lm_comparemetamethods, 0);
     lua_pop(L, 1);
-    lm_npyopen(L);
     lua_newtable(L);
     luaL_setfuncs(L, lm_createfunctions, 0);
     luaL_setfuncs(L, lm_randomfunctions, 0);
     luaL_setfuncs(L, lm_npyfunctions, 0);
+    lm_npyopen(L);
     return 1;
 }

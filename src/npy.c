@@ -1,6 +1,7 @@
 /* .npy files. A file is read by pread and checked against its real size before any memory is asked for; it is
    written under another name in the same directory and takes its place when it is complete. */
 #include "convert.h"
+#include "mapping.h"
 #include "npyheader.h"
 
 #include <errno.h>
@@ -190,26 +191,55 @@ static bool read_fortran(lua_State *L, int fd, const lm_npyheader *h, lm_array *
     return true;
 }
 
-/* array.load(path[, {rows=, comm=}]) → array, and the number of its first row when a part was asked for. */
+/* Pushes the rows from `first` on as an array over the file itself. */
+static void map_rows(lua_State *L, int fd, const char *path, const lm_npyheader *h, int64_t first, const int64_t *shape)
+{
+    int64_t size = lm_dtypes[h->dtype].size;
+    if (h->offset % (uint64_t)size)
+        load_error(L, path, lua_pushfstring(L, "mmap: its data begins at byte %I, no multiple of %I", (lua_Integer)h->offset, (lua_Integer)size));
+    lm_block *block = lm_pushmapping(L, fd, h->offset, (size_t)(h->size * size));
+    if (!block) load_error(L, path, strerror(errno));
+    lm_array *a = lm_newover(L, -1, block, h->dtype, h->ndim, h->shape);
+    int64_t stride = 1;
+    for (int d = 0; d < h->ndim && h->fortran; d++) {
+        a->stride[d] = stride;
+        stride *= h->shape[d];
+    }
+    if (h->ndim) {
+        a->data += first * a->stride[0] * size;
+        a->shape[0] = shape[0];
+    }
+    lm_settle(a);
+}
+
+/* Pushes the rows from `first` on, read into new memory. */
+static void read_rows(lua_State *L, int fd, const char *path, const lm_npyheader *h, int64_t first, const int64_t *shape)
+{
+    lm_array *a = lm_newarray(L, h->dtype, h->ndim, shape);
+    if (a->size == 0) return;
+    uint64_t row = h->ndim ? lm_bytes(a) / (uint64_t)shape[0] : 0;
+    bool read = h->fortran && h->ndim > 1 ? read_fortran(L, fd, h, a, first)
+                                          : read_at(fd, a->data, lm_bytes(a), h->offset + (uint64_t)first * row);
+    if (!read) read_error(L, path);
+}
+
+/* array.load(path[, {rows=, comm=, mmap=}]) → array, and the number of its first row when a part was asked for. */
 static int npy_load(lua_State *L)
 {
-    static const char *const known[] = {"rows", "comm", NULL};
+    static const char *const known[] = {"rows", "comm", "mmap", NULL};
     lua_settop(L, 2);
     const char *path = luaL_checkstring(L, 1);
     lm_npyheader h;
-    int64_t first, last;
+    int64_t first, last, shape[LM_MAXDIM];
     lm_checkoptions(L, 2, known);
+    bool map = !lua_isnil(L, 2) && (lua_getfield(L, 2, "mmap"), lua_toboolean(L, -1));
     file *f = file_new(L);
     open_npy(L, f, path, &h);
     bool part = part_of(L, path, &h, &first, &last);
-    int64_t shape[LM_MAXDIM];
     memcpy(shape, h.shape, sizeof shape);
     if (h.ndim) shape[0] = last - first;
-    lm_array *a = lm_newarray(L, h.dtype, h.ndim, shape);
-    uint64_t row = a->size ? lm_bytes(a) / (uint64_t)(last - first) : 0;
-    bool read = a->size == 0 || (h.fortran && h.ndim > 1 ? read_fortran(L, f->fd, &h, a, first)
-                                                         : read_at(f->fd, a->data, lm_bytes(a), h.offset + (uint64_t)first * row));
-    if (!read) return read_error(L, path);
+    if (map && h.size > 0 && last > first) map_rows(L, f->fd, path, &h, first, shape);
+    else read_rows(L, f->fd, path, &h, first, shape);
     if (!part) return 1;
     lua_pushinteger(L, first + 1);
     return 2;
@@ -242,24 +272,90 @@ static void open_temporary(lua_State *L, file *f, const char *path, char *target
     if (there) fchmod(f->fd, status.st_mode & 07777);
 }
 
-/* array.save(path, a) */
+/* array.save(path, a[, {comm=, sync=}]). With comm every rank brings its block of rows; how they agree is Lua's. */
 static int npy_save(lua_State *L)
 {
-    lua_settop(L, 2);
+    static const char *const known[] = {"comm", "sync", NULL};
+    lua_settop(L, 3);
     const char *path = luaL_checkstring(L, 1);
+    lm_checkoptions(L, 3, known);
+    bool sync = true;
+    if (!lua_isnil(L, 3)) {
+        sync = lua_getfield(L, 3, "sync") == LUA_TNIL || lua_toboolean(L, -1);
+        if (lua_getfield(L, 3, "comm") != LUA_TNIL) {
+            lua_replace(L, 3);
+            lua_settop(L, 3);
+            lua_pushboolean(L, sync);
+            lua_pushvalue(L, lua_upvalueindex(1));
+            lm_callmodule(L, "mpi.arrayfile", "save", 5, 0);
+            return 0;
+        }
+    }
     const lm_array *a = lm_checkarray(L, 2);
-    char target[PATH_MAX], header[512];
+    char target[PATH_MAX], header[LM_NPYROOM];
     a = lm_pushpacked(L, 2, a->dtype);
     file *f = file_new(L);
     open_temporary(L, f, path, target);
     size_t n = lm_npyformat(a->dtype, a->ndim, a->shape, header);
-    if (!write_at(f->fd, header, n, 0) || !write_at(f->fd, a->data, lm_bytes(a), n) || fsync(f->fd) || rename(f->temporary, target))
-        return save_error(L, path, strerror(errno));
+    bool written = write_at(f->fd, header, n, 0) && write_at(f->fd, a->data, lm_bytes(a), n);
+    if (!written || (sync && fsync(f->fd)) || rename(f->temporary, target)) return save_error(L, path, strerror(errno));
     *f->temporary = 0;
     return 0;
 }
 
-const luaL_Reg lm_npyfunctions[] = {{"load", npy_load}, {"save", npy_save}, {NULL, NULL}};
+/* --- the steps of a file written together -------------------------------------------------------------------------- */
+
+/* create(path, dtype, shape) → file, temporary name, target, bytes of the header that is in it */
+static int step_create(lua_State *L)
+{
+    const char *path = luaL_checkstring(L, 1);
+    lm_dtype dtype = lm_checkdtype(L, 2, LM_FLOAT64);
+    int64_t shape[LM_MAXDIM];
+    int ndim = lm_checkshape(L, 3, shape);
+    char target[PATH_MAX], header[LM_NPYROOM];
+    file *f = lm_new(L, &file_kind, 0);
+    f->fd = -1;
+    open_temporary(L, f, path, target);
+    size_t n = lm_npyformat(dtype, ndim, shape, header);
+    if (!write_at(f->fd, header, n, 0)) return save_error(L, path, strerror(errno));
+    lua_pushstring(L, f->temporary);
+    lua_pushstring(L, target);
+    lua_pushinteger(L, (lua_Integer)n);
+    return 4;
+}
+
+/* write(temporary, a, offset, sync): the array's elements from this byte on */
+static int step_write(lua_State *L)
+{
+    lua_settop(L, 4);
+    const char *path = luaL_checkstring(L, 1);
+    const lm_array *a = lm_checkarray(L, 2);
+    lua_Integer offset = luaL_checkinteger(L, 3);
+    luaL_argcheck(L, offset >= 0, 3, "an offset from 0 expected");
+    a = lm_pushpacked(L, 2, a->dtype);
+    file *f = file_new(L);
+    f->fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (f->fd < 0 || !write_at(f->fd, a->data, lm_bytes(a), (uint64_t)offset) || (lua_toboolean(L, 4) && fsync(f->fd)))
+        return luaL_error(L, "%s", strerror(errno));
+    return 0;
+}
+
+/* commit(file, target): the temporary file takes the target's place; without a target it goes */
+static int step_commit(lua_State *L)
+{
+    file *f = lm_check(L, 1, &file_kind);
+    const char *target = luaL_optstring(L, 2, NULL);
+    if (f->fd >= 0 && target) {
+        if (rename(f->temporary, target)) return luaL_error(L, "%s", strerror(errno));
+        *f->temporary = 0;
+    }
+    lua_settop(L, 1);
+    return file_close(L);
+}
+
+static const luaL_Reg steps[] = {{"create", step_create}, {"write", step_write}, {"commit", step_commit}, {NULL, NULL}};
+
+const luaL_Reg lm_npyfunctions[] = {{"load", npy_load}, {NULL, NULL}};
 
 void lm_npyopen(lua_State *L)
 {
@@ -267,4 +363,8 @@ void lm_npyopen(lua_State *L)
     static const luaL_Reg metamethods[] = {{"__gc", file_close}, {"__close", file_close}, {NULL, NULL}};
     lm_newkind(L, &file_kind, none, metamethods);
     lua_pop(L, 1);
+    lm_mappingopen(L);
+    luaL_newlib(L, steps);
+    lua_pushcclosure(L, npy_save, 1);
+    lua_setfield(L, -2, "save");
 }

@@ -168,7 +168,7 @@ bool lm_npyparse(const unsigned char *bytes, size_t n, lm_npyheader *h)
 
 size_t lm_npyformat(lm_dtype dtype, int ndim, const int64_t *shape, char *to)
 {
-    size_t room = 512, n = 10;
+    size_t room = LM_NPYROOM, n = 10;
     n += (size_t)snprintf(to + n, room - n, "{'descr': '%s', 'fortran_order': False, 'shape': (", lm_dtypes[dtype].code);
     for (int d = 0; d < ndim; d++) n += (size_t)snprintf(to + n, room - n, d ? ", %" PRId64 : "%" PRId64, shape[d]);
     n += (size_t)snprintf(to + n, room - n, ndim == 1 ? ",), }" : "), }");

@@ -25,7 +25,9 @@ uint64_t lm_npylength(const unsigned char *bytes, size_t n, lm_npyheader *h);
 /* Reads the header that these bytes begin with; false and `error` when they are none. */
 bool lm_npyparse(const unsigned char *bytes, size_t n, lm_npyheader *h);
 
-/* Writes version 1.0's header as NumPy does; `to` has room for 512 bytes. Returns how many it takes, a multiple of 64. */
+#define LM_NPYROOM 512
+
+/* Writes version 1.0's header as NumPy does; `to` has LM_NPYROOM bytes. Returns how many it takes, a multiple of 64. */
 size_t lm_npyformat(lm_dtype dtype, int ndim, const int64_t *shape, char *to);
 
 #endif

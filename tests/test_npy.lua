@@ -115,6 +115,127 @@ function TestNpy:test_ranks_share_the_rows_and_the_first_ones_get_one_more()
     fails("not a communicator", array.load, data "one_d", {comm = rank_of(3, 3)})
 end
 
+function TestNpy:test_mapped_files_read_as_loaded_ones()
+    for _, dtype in ipairs(dtypes) do
+        for _, order in ipairs {"c_", "f_"} do
+            local path = data(order .. dtype)
+            lu.assertTrue(array.load(path, {mmap = true}) == array.load(path))
+            local rows, first = array.load(path, {mmap = true, rows = {2, 2}})
+            lu.assertEquals(first, 2)
+            lu.assertTrue(rows == array.load(path, {rows = {2, 2}}))
+            lu.assertTrue(rows + 1 == array.load(path, {rows = {2, 2}}) + 1)
+        end
+    end
+    for _, name in ipairs {"zero_d", "empty_0", "empty_0x3", "empty_f", "eight_d", "wide_f"} do
+        lu.assertTrue(array.load(data(name), {mmap = true}) == array.load(data(name)))
+    end
+end
+
+function TestNpy:test_mapped_files_cannot_be_written()
+    local path = data "c_float64"
+    local a = array.load(path, {mmap = true})
+    fails("mmap", function () a:reshape(-1)[1] = 5 end)
+    fails("mmap", function () a[1] = 5 end)
+    for _, change in ipairs {"fill", "add_", "copyfrom", "scal", "neg_"} do fails("mmap", a[change], a, change == "copyfrom" and a or 2) end
+    fails("mmap", a.set, a, 1, 1, 1, 5)
+    lu.assertTrue(array.load(path) == a)
+    lu.assertEquals(a:copy():fill(2):sum(), 48)
+end
+
+function TestNpy:test_a_mapped_file_that_shrinks_counts_as_freed_and_crashes_nothing()
+    with_file(function (path)
+        array.save(path, array.ones(100000))
+        local a, other = array.load(path, {mmap = true}), array.load(path, {mmap = true})
+        lu.assertEquals(other:sum(), 100000)
+        io.open(path, "w"):close()
+        lu.assertEquals(a:sum(), 0)
+        fails("freed", a.sum, a)
+        fails("freed", function () return a[1] end)
+        a, other = nil, nil
+        collectgarbage()
+    end)
+end
+
+function TestNpy:test_mapped_memory_can_be_freed()
+    local a = array.load(data "c_float64", {mmap = true})
+    local row = a[1][1]
+    a:free()
+    fails("freed", function () return row[1] end)
+    fails("freed", a.sum, a)
+    collectgarbage()
+    fails("freed", function () return row[1] end)
+end
+
+function TestNpy:test_data_that_is_not_aligned_is_not_mapped()
+    with_file(function (path)
+        local whole = bytes_of(data "c_int32")
+        local file = assert(io.open(path, "wb"))
+        file:write(whole:sub(1, 8), ("<I2"):pack(119), whole:sub(11, 128), " ", whole:sub(129))
+        file:close()
+        lu.assertTrue(array.load(path) == array.load(data "c_int32"))
+        fails({"mmap", "129", "4"}, array.load, path, {mmap = true})
+    end)
+end
+
+-- A path all ranks agree on.
+local function with_common_file(f)
+    local path = comm:bcast(comm:rank() == 0 and os.tmpname() or nil)
+    local ok, message = pcall(f, path)
+    comm:barrier()
+    if comm:rank() == 0 then os.remove(path) end
+    if not ok then error(message, 0) end
+end
+
+function TestNpy:test_all_ranks_write_one_file_and_read_their_blocks_back()
+    local rank, size = comm:rank(), comm:size()
+    with_common_file(function (path)
+        for _, dtype in ipairs(dtypes) do
+            for _, rows in ipairs {0, 1, size, 2 * size + 1, 50} do
+                local whole = array.range(1, rows * 6):as(dtype):reshape {rows, 2, 3}
+                local each, more = rows // size, rows % size
+                local n = each + (rank < more and 1 or 0)
+                local first = rank * each + math.min(rank, more) + 1
+                local block = whole:slice(first, first + n - 1)
+                array.save(path, n > 0 and block or whole:slice(1, 0), {comm = comm})
+                lu.assertTrue(array.load(path) == whole)
+                local loaded, from = array.load(path, {comm = comm})
+                lu.assertEquals(from, first)
+                lu.assertTrue(loaded == (n > 0 and block or whole:slice(1, 0)))
+                comm:barrier()
+            end
+        end
+        -- blocks of any sizes, and views
+        local block = array.full({3, rank + 1}, rank, "int16"):t()
+        array.save(path, block, {comm = comm, sync = false})
+        local all = array.load(path)
+        lu.assertEquals({all:shape()}, {size * (size + 1) // 2, 3})
+        lu.assertEquals(all:get(#all, 3), size - 1)
+        lu.assertEquals(all:sum(), 3 * size * (size + 1) * (size - 1) // 3)
+        comm:barrier()
+    end)
+end
+
+function TestNpy:test_a_mistake_on_one_rank_of_a_common_save_raises_on_all_and_leaves_the_old_file()
+    local rank, size = comm:rank(), comm:size()
+    local last = size - 1
+    with_common_file(function (path)
+        array.save(path, array.ones {2, 3}, {comm = comm})
+        local function common(block, words) fails(words, array.save, path, block, {comm = comm}) end
+        common(rank == last and {} or array.ones {2, 3}, {"rank " .. last, "mpi.array expected, got table"})
+        common(rank == last and array.zeros {} or array.ones {2, 3}, {"rank " .. last, "0-d"})
+        if size > 1 then
+            common(rank == last and array.ones {2, 4} or array.ones {2, 3}, {"rank " .. last, "(4)", "(3)"})
+            common(rank == last and array.ones({2, 3}, "int8") or array.ones {2, 3}, {"rank " .. last, "int8", "float64"})
+            fails("rank 1 saves", array.save, rank == 1 and path .. "x" or path, array.ones {2, 3}, {comm = comm})
+        end
+        fails("No such file", array.save, "/nowhere/a.npy", array.ones {2, 3}, {comm = comm})
+        comm:barrier()
+        lu.assertTrue(array.load(path) == array.ones {2 * size, 3})
+        local pipe <close> = io.popen("ls -d " .. path .. "*")
+        lu.assertEquals(pipe:read "a", path .. "\n")
+    end)
+end
+
 function TestNpy:test_what_is_saved_loads_again()
     with_file(function (path)
         for _, dtype in ipairs(dtypes) do
