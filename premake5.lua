@@ -62,7 +62,7 @@ end
 local function options()
     language "C"
     targetprefix ""
-    includedirs {"src"}
+    includedirs {"src", "src/base", "src/array", "src/wire", "src/mpi"}
     buildoptions(warnings)
     buildoptions {lua_include}
     buildoptions(mpi_include)
@@ -118,7 +118,7 @@ project "module"
     kind "SharedLib"
     targetname "mpi"
     common()
-    excludes {"src/main.c", "src/options.c"}
+    excludes {"src/program/**.c"}
     buildoptions {"-fPIC"}
     linkoptions {"-Wl,-z,nodelete"} -- MPI ends with the process, after lua_close has let go of the module
     links {"mpi", "m", "dl"}
@@ -128,7 +128,7 @@ project "module"
 
 local function sources_of(path)
     local sources = {}
-    for name in io.open(path):read("*l"):match("with (.+) %*/"):gmatch("%S+") do sources[#sources + 1] = "src/" .. name end
+    for name in io.open(path):read("*l"):match("with (.+) %*/"):gmatch("%S+") do sources[#sources + 1] = os.matchfiles("src/**/" .. name)[1] end
     return sources
 end
 
@@ -156,7 +156,7 @@ newaction {
         for _, path in ipairs(os.matchfiles("tests/fuzz/*.c")) do
             local target = path:match("([^/]+)%.c$")
             local command = table.concat({"clang-14 -g -O1 -fsanitize=fuzzer,address,undefined",
-                "-fno-sanitize-recover=undefined -DFUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION -Isrc",
+                "-fno-sanitize-recover=undefined -DFUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION -Isrc -Isrc/base -Isrc/array -Isrc/wire",
                 table.concat(warnings, " "), lua_include, "-o bin/fuzz/" .. target, path,
                 table.concat(sources_of(path), " "), "-l:liblua5.4.a -lm -ldl"}, " ")
             print(command)
