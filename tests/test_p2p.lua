@@ -18,6 +18,32 @@ function TestValues:test_values_of_every_kind_arrive()
     end)
 end
 
+function TestValues:test_everything_at_once_arrives_at_rank_1()
+    if size == 1 then lu.skip "one rank" end
+    local function value()
+        local count = 0
+        local t = {nan = 0 / 0, zero = -0.0, largest = math.maxinteger, bytes = "a\0b\0", [1] = 1, [2] = 2, [5] = 5}
+        t.self = t
+        t.up = function () count = count + 1 return count end
+        t.get = function () return count end
+        t.array = array.of {{1, 2}, {3, 4}}
+        t.same = t.array
+        return t
+    end
+    if rank == 0 then comm:send(value(), 1, 11) end
+    if rank == 1 then
+        local t = comm:recv(0, 11)
+        lu.assertIs(t.self, t)
+        lu.assertTrue(t.nan ~= t.nan)
+        lu.assertEquals(1 / t.zero, -1 / 0)
+        lu.assertEquals({t.largest, t.bytes, t[1], t[2], t[5]}, {math.maxinteger, "a\0b\0", 1, 2, 5})
+        lu.assertNil(t[3])
+        lu.assertEquals({t.up(), t.up(), t.get()}, {1, 2, 2})
+        lu.assertTrue(t.array == array.of {{1, 2}, {3, 4}})
+        lu.assertIs(t.same, t.array)
+    end
+end
+
 function TestValues:test_sizes_around_the_envelope()
     everywhere(function (c)
         local right, left = ring(c)
