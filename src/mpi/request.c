@@ -27,6 +27,15 @@ static omission *omissions;
 
 /* --- going on --------------------------------------------------------------------------------------------- */
 
+/* false: it was not in the list. */
+static bool list_remove(lm_request **list, lm_request *r)
+{
+    while (*list && *list != r) list = &(*list)->next;
+    if (!*list) return false;
+    *list = r->next;
+    return true;
+}
+
 static void request_unmark(lm_request *r)
 {
     for (int i = 0; i < 2; i++)
@@ -43,10 +52,7 @@ static void request_finish(lm_request *r)
         if (r->type == LM_RECEIVES && r->envelope->head.bytes <= LM_ROOM) memcpy(r->room, r->envelope->body, r->envelope->head.bytes);
         if (!r->array->contiguous) lm_unpack(r->array, r->room);
     }
-    lm_request **at = &open;
-    while (*at && *at != r) at = &(*at)->next;
-    if (!*at) return; /* not opened yet */
-    *at = r->next;
+    if (!list_remove(&open, r)) return; /* not opened yet */
     r->next = finished;
     finished = r;
 }
@@ -304,7 +310,9 @@ static void request_close(lm_request *r)
 
 static int method_gc(lua_State *L)
 {
-    request_close(request_check(L, 1));
+    lm_request *r = request_check(L, 1);
+    request_close(r);
+    list_remove(&finished, r); /* the registry goes with the Lua state */
     return 0;
 }
 
