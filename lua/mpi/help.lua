@@ -111,7 +111,7 @@ function help.parse(name, stub)
         local short = doc.class:match("[%w_]+$")
         if variable then class_of[variable] = short end
         local fields = doc.fields
-        if text_of(doc) ~= "" or #doc.operators > 0 then add("class", short, nil, doc.class) end
+        if text_of(doc) ~= "" then add("class", short, nil, doc.class) end
         for _, field in ipairs(fields) do
             doc = new_doc()
             doc.lines, doc.type = {field.text}, field.type
