@@ -3,6 +3,7 @@
 #include <lauxlib.h>
 #include <mpi.h>
 #include <stdio.h>
+#include <string.h>
 
 void lm_mpi(lua_State *L, int code, const char *call)
 {
@@ -19,6 +20,7 @@ bool lm_place(lua_State *L, char *text, size_t room)
     *text = 0;
     for (int level = 0; lua_getstack(L, level, &at); level++) {
         if (!lua_getinfo(L, "Sl", &at) || at.currentline <= 0) continue;
+        if (!strncmp(at.source, "@mpi/", 5)) continue; /* a module compiled in: its caller is meant */
         snprintf(text, room, "%s:%d", at.short_src, at.currentline);
         return true;
     }
