@@ -9,6 +9,12 @@ end
 
 local function shape_of(a) return {a:shape()} end
 
+-- Bytes of memory in use.
+local function resident()
+    local file <close> = io.open "/proc/self/statm"
+    return tonumber(file:read "a":match "%d+ (%d+)") * 4096
+end
+
 TestArray = {}
 
 -- making ---------------------------------------------------------------------------------------------------
@@ -429,21 +435,27 @@ function TestArray:test_a_function_that_frees_the_array_it_fills_raises()
 end
 
 function TestArray:test_free_gives_memory_back_at_once()
-    local function resident()
-        local file <close> = io.open "/proc/self/statm"
-        return tonumber(file:read "a":match "%d+ (%d+)") * 4096
-    end
     local a = array.ones(4 << 20)
     local before = resident()
     a:free()
     lu.assertTrue(before - resident() > 30 << 20)
 end
 
-function TestArray:test_dropped_arrays_do_not_pile_up()
-    for _ = 1, 2000 do array.zeros(1 << 17) end
-    local file <close> = io.open "/proc/self/status"
-    local peak = tonumber(file:read "a":match "VmRSS:%s*(%d+)")
-    lu.assertTrue(peak < 300 * 1024)
+function TestArray:test_a_million_temporary_arrays_stay_under_50_MB()
+    local a, before = array.ones(100), resident()
+    for _ = 1, 1000000 do local _ = a + 1 end
+    lu.assertTrue(resident() - before < 50 << 20)
+    a = array.ones(100000)
+    for _ = 1, 3000 do local _ = a + 1 end
+    lu.assertTrue(resident() - before < 50 << 20)
+end
+
+function TestArray:test_a_collector_that_the_script_has_set_up_stays_so()
+    local old = collectgarbage("setpause", 150)
+    for _ = 1, 2000 do array.zeros(1000) end
+    local kept = {}
+    for i = 1, 20 do kept[i] = array.zeros(100000) end
+    lu.assertEquals(collectgarbage("setpause", old), 150 // 4 * 4)
 end
 
 -- comparing --------------------------------------------------------------------------------------------------

@@ -49,7 +49,7 @@
         } \
     }
 
-/* --- what is the same for signed and unsigned integers of a size: done unsigned, so that overflow wraps ------------- */
+/* --- what is the same for signed and unsigned integers of a size: done unsigned, so that overflow wraps - */
 
 #define U(x) ((uint64_t)(x))
 
@@ -73,7 +73,7 @@ BITS(uint16_t, uint32_t)
 BITS(uint32_t, uint32_t)
 BITS(uint64_t, uint64_t)
 
-/* --- what is not: order and division, which rounds down; the divisor is not 0 --------------------------------------- */
+/* --- what is not: order and division, which rounds down; the divisor is not 0 --------------------------- */
 
 #define ORDER(T) \
     KERNEL(lt_##T, T, uint8_t, x < y) \
@@ -110,7 +110,7 @@ UNSIGNED(uint16_t)
 UNSIGNED(uint32_t)
 UNSIGNED(uint64_t)
 
-/* --- floats ------------------------------------------------------------------------------------------------------------ */
+/* --- floats --------------------------------------------------------------------------------------------- */
 
 /* NumPy's (and Python's) rules: the remainder has the divisor's sign, quotient · divisor + remainder is the dividend. */
 #define FLOATS(T, f) \
@@ -145,15 +145,18 @@ UNSIGNED(uint64_t)
 FLOATS(double, )
 FLOATS(float, f)
 
-/* --- the table ---------------------------------------------------------------------------------------------------------- */
+/* --- the table ------------------------------------------------------------------------------------------ */
 
 #define FLOAT_COLUMNS(name) [LM_FLOAT64] = name##_double, [LM_FLOAT32] = name##_float
+#define UNSIGNED_COLUMNS(name) \
+    [LM_UINT8] = name##_uint8_t, [LM_UINT16] = name##_uint16_t, [LM_UINT32] = name##_uint32_t, \
+    [LM_UINT64] = name##_uint64_t
 #define BITS_COLUMNS(name) \
-    [LM_INT8] = name##_uint8_t, [LM_INT16] = name##_uint16_t, [LM_INT32] = name##_uint32_t, [LM_INT64] = name##_uint64_t, \
-    [LM_UINT8] = name##_uint8_t, [LM_UINT16] = name##_uint16_t, [LM_UINT32] = name##_uint32_t, [LM_UINT64] = name##_uint64_t
+    [LM_INT8] = name##_uint8_t, [LM_INT16] = name##_uint16_t, [LM_INT32] = name##_uint32_t, \
+    [LM_INT64] = name##_uint64_t, UNSIGNED_COLUMNS(name)
 #define ORDER_COLUMNS(name) \
-    [LM_INT8] = name##_int8_t, [LM_INT16] = name##_int16_t, [LM_INT32] = name##_int32_t, [LM_INT64] = name##_int64_t, \
-    [LM_UINT8] = name##_uint8_t, [LM_UINT16] = name##_uint16_t, [LM_UINT32] = name##_uint32_t, [LM_UINT64] = name##_uint64_t
+    [LM_INT8] = name##_int8_t, [LM_INT16] = name##_int16_t, [LM_INT32] = name##_int32_t, \
+    [LM_INT64] = name##_int64_t, UNSIGNED_COLUMNS(name)
 
 const lm_binary lm_binaries[] = {
     {"add", "__add", LM_ARITHMETIC, LM_ANY, false, {FLOAT_COLUMNS(add), BITS_COLUMNS(add)}},
@@ -162,7 +165,8 @@ const lm_binary lm_binaries[] = {
     {"div", "__div", LM_DIVISION, LM_ANY, false, {FLOAT_COLUMNS(div)}},
     {"idiv", "__idiv", LM_ARITHMETIC, LM_NOTZERO, false, {FLOAT_COLUMNS(idiv), ORDER_COLUMNS(idiv)}},
     {"mod", "__mod", LM_ARITHMETIC, LM_NOTZERO, false, {FLOAT_COLUMNS(mod), ORDER_COLUMNS(mod)}},
-    {"pow", "__pow", LM_ARITHMETIC, LM_NOTNEGATIVE, false, {[LM_FLOAT64] = lm_pow64, [LM_FLOAT32] = lm_pow32, BITS_COLUMNS(pow)}},
+    {"pow", "__pow", LM_ARITHMETIC, LM_NOTNEGATIVE, false,
+     {[LM_FLOAT64] = lm_pow64, [LM_FLOAT32] = lm_pow32, BITS_COLUMNS(pow)}},
     {"minimum", NULL, LM_ARITHMETIC, LM_ANY, false, {FLOAT_COLUMNS(minimum), ORDER_COLUMNS(minimum)}},
     {"maximum", NULL, LM_ARITHMETIC, LM_ANY, false, {FLOAT_COLUMNS(maximum), ORDER_COLUMNS(maximum)}},
     {"atan2", NULL, LM_DIVISION, LM_ANY, false, {[LM_FLOAT64] = lm_atan2_64, [LM_FLOAT32] = lm_atan2_32}},

@@ -10,7 +10,7 @@ const lm_kind lm_array_kind = {"mpi.array", sizeof(lm_array)};
 
 #define ALIGNMENT 64
 
-/* --- memory ---------------------------------------------------------------------------------------------- */
+/* --- memory --------------------------------------------------------------------------------------------- */
 
 lm_array *lm_checkarray(lua_State *L, int arg)
 {
@@ -72,7 +72,8 @@ lm_array *lm_newarray(lua_State *L, lm_dtype dtype, int ndim, const int64_t *sha
     lm_array *a = lua_newuserdatauv(L, sizeof(lm_array) + sizeof(lm_block) + ALIGNMENT + (size_t)bytes, 0);
     lm_block *block = (lm_block *)(a + 1);
     uintptr_t behind = (uintptr_t)(block + 1);
-    *block = (lm_block){.data = (char *)((behind + ALIGNMENT - 1) & ~(uintptr_t)(ALIGNMENT - 1)), .bytes = (size_t)bytes};
+    uintptr_t aligned = (behind + ALIGNMENT - 1) & ~(uintptr_t)(ALIGNMENT - 1);
+    *block = (lm_block){.data = (char *)aligned, .bytes = (size_t)bytes};
     a->kind = &lm_array_kind;
     a->block = block;
     a->data = block->data;
@@ -135,7 +136,7 @@ void lm_free(lua_State *L, lm_block *block)
     block->guarded = true;
 }
 
-/* --- shapes ---------------------------------------------------------------------------------------------- */
+/* --- shapes --------------------------------------------------------------------------------------------- */
 
 int lm_checkshape(lua_State *L, int arg, int64_t *shape)
 {
@@ -155,7 +156,8 @@ int lm_checkshape(lua_State *L, int arg, int64_t *shape)
         shape[d] = lua_tointegerx(L, -1, &whole);
         if (!whole || shape[d] < 0) {
             const char *got = luaL_tolstring(L, -1, NULL);
-            luaL_argerror(L, arg, lua_pushfstring(L, "dimension %d of the shape is %s, expected an integer from 0", d + 1, got));
+            luaL_argerror(L, arg, lua_pushfstring(L, "dimension %d of the shape is %s, expected an integer from 0",
+                                                  d + 1, got));
         }
         lua_pop(L, 1);
     }
@@ -185,7 +187,7 @@ const char *lm_pushshape(lua_State *L, int ndim, const int64_t *shape)
     return lua_tostring(L, -1);
 }
 
-/* --- packing --------------------------------------------------------------------------------------------- */
+/* --- packing -------------------------------------------------------------------------------------------- */
 
 static void copy_elements(char *to, int64_t tostride, const char *from, int64_t fromstride, int64_t n, size_t size)
 {
@@ -235,7 +237,7 @@ void lm_unpack(lm_array *a, const void *from)
     else copy_dimension(a, 0, a->data, (char *)from, false);
 }
 
-/* --- memory in use by requests ---------------------------------------------------------------------------- */
+/* --- memory in use by requests -------------------------------------------------------------------------- */
 
 void lm_extent(const lm_array *a, const char **from, const char **to)
 {

@@ -40,9 +40,10 @@ static void load_blas(lua_State *L)
         const char *name;
         void *function;
     } symbols[] = {
-        {"cblas_ddot", &blas.ddot},   {"cblas_sdot", &blas.sdot},   {"cblas_dnrm2", &blas.dnrm2}, {"cblas_snrm2", &blas.snrm2},
-        {"cblas_daxpy", &blas.daxpy}, {"cblas_saxpy", &blas.saxpy}, {"cblas_dscal", &blas.dscal}, {"cblas_sscal", &blas.sscal},
-        {"cblas_dgemv", &blas.dgemv}, {"cblas_sgemv", &blas.sgemv}, {"cblas_dgemm", &blas.dgemm}, {"cblas_sgemm", &blas.sgemm},
+        {"cblas_ddot", &blas.ddot},   {"cblas_sdot", &blas.sdot},   {"cblas_dnrm2", &blas.dnrm2},
+        {"cblas_daxpy", &blas.daxpy}, {"cblas_saxpy", &blas.saxpy}, {"cblas_snrm2", &blas.snrm2},
+        {"cblas_dscal", &blas.dscal}, {"cblas_sscal", &blas.sscal}, {"cblas_dgemv", &blas.dgemv},
+        {"cblas_dgemm", &blas.dgemm}, {"cblas_sgemm", &blas.sgemm}, {"cblas_sgemv", &blas.sgemv},
     };
     for (size_t i = 0; i < sizeof symbols / sizeof *symbols; i++) {
         void *found = dlsym(library, symbols[i].name);
@@ -55,7 +56,7 @@ static void load_blas(lua_State *L)
     blas.library = library;
 }
 
-/* --- operands as BLAS takes them ------------------------------------------------------------------------------- */
+/* --- operands as BLAS takes them ------------------------------------------------------------------------ */
 
 /* All elements as one run with one stride. */
 typedef struct vector {
@@ -107,7 +108,7 @@ static matrix to_matrix(lua_State *L, int arg, lm_dtype dtype)
     return m;
 }
 
-/* --- dot ---------------------------------------------------------------------------------------------------------- */
+/* --- dot ------------------------------------------------------------------------------------------------ */
 
 #define PIECE (INT64_C(1) << 30) /* BLAS counts in int */
 
@@ -196,9 +197,11 @@ static void gemv(lm_dtype dtype, int rows, int columns, matrix m, vector x, void
     /* rows and columns of the matrix as it lies in memory */
     int r = m.trans == TRANS ? columns : rows, c = m.trans == TRANS ? rows : columns;
     if (dtype == LM_FLOAT64)
-        blas.dgemv(ROW_MAJOR, m.trans, r, c, 1, (const double *)m.data, m.leading, (const double *)x.data, (int)x.stride, 0, y, 1);
+        blas.dgemv(ROW_MAJOR, m.trans, r, c, 1, (const double *)m.data, m.leading, (const double *)x.data,
+                   (int)x.stride, 0, y, 1);
     else
-        blas.sgemv(ROW_MAJOR, m.trans, r, c, 1, (const float *)m.data, m.leading, (const float *)x.data, (int)x.stride, 0, y, 1);
+        blas.sgemv(ROW_MAJOR, m.trans, r, c, 1, (const float *)m.data, m.leading, (const float *)x.data,
+                   (int)x.stride, 0, y, 1);
 }
 
 static int dot_error(lua_State *L, const lm_array *a, const lm_array *b, const char *what)
@@ -211,7 +214,8 @@ static int array_dot(lua_State *L)
 {
     const lm_array *a = lm_checkarray(L, 1), *b = lm_checkarray(L, 2);
     lua_settop(L, 2);
-    if (a->ndim < 1 || a->ndim > 2 || b->ndim < 1 || b->ndim > 2) return dot_error(L, a, b, "vectors and matrices have products");
+    if (a->ndim < 1 || a->ndim > 2 || b->ndim < 1 || b->ndim > 2)
+        return dot_error(L, a, b, "vectors and matrices have products");
     int64_t m = a->ndim == 2 ? a->shape[0] : 1, n = b->ndim == 2 ? b->shape[1] : 1, k = a->shape[a->ndim - 1];
     if (k != b->shape[0])
         return dot_error(L, a, b, lua_pushfstring(L, "%I is not %I", (lua_Integer)k, (lua_Integer)b->shape[0]));
@@ -245,7 +249,7 @@ static int array_dot(lua_State *L)
     return 1;
 }
 
-/* --- vectors ------------------------------------------------------------------------------------------------------- */
+/* --- vectors -------------------------------------------------------------------------------------------- */
 
 static lm_dtype float_dtype(lm_dtype dtype) { return lm_dtypes[dtype].kind == 'f' ? dtype : LM_FLOAT64; }
 
@@ -259,7 +263,8 @@ static int array_norm(lua_State *L)
     for (int64_t i = 0; i < v.n; i += PIECE) {
         int n = (int)(v.n - i < PIECE ? v.n - i : PIECE);
         const void *p = v.data + i * v.stride * lm_dtypes[dtype].size;
-        norm = hypot(norm, dtype == LM_FLOAT64 ? blas.dnrm2(n, p, (int)v.stride) : (double)blas.snrm2(n, p, (int)v.stride));
+        double part = dtype == LM_FLOAT64 ? blas.dnrm2(n, p, (int)v.stride) : (double)blas.snrm2(n, p, (int)v.stride);
+        norm = hypot(norm, part);
     }
     lua_pushnumber(L, norm);
     return 1;

@@ -6,7 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-/* --- constructors ------------------------------------------------------------------------------------------- */
+/* --- constructors --------------------------------------------------------------------------------------- */
 
 /* Pushes the array of the shape at arg 1 and the dtype at `dtypearg`. */
 static lm_array *create_shaped(lua_State *L, int dtypearg)
@@ -118,7 +118,7 @@ static int create_linspace(lua_State *L)
     return 1;
 }
 
-/* --- nested tables ------------------------------------------------------------------------------------------- */
+/* --- nested tables -------------------------------------------------------------------------------------- */
 
 /* Pushes "value[2][3]" for the place that `at` counts from 0, `depth` deep. */
 static const char *of_place(lua_State *L, const int64_t *at, int depth)
@@ -212,7 +212,7 @@ static int array_totable(lua_State *L)
     return 1;
 }
 
-/* --- copies --------------------------------------------------------------------------------------------------- */
+/* --- copies --------------------------------------------------------------------------------------------- */
 
 static int array_copy(lua_State *L)
 {
@@ -259,7 +259,8 @@ static int create_concat(lua_State *L)
         lua_rawgeti(L, 1, i);
         const lm_array *a = lm_toarray(L, -1);
         if (!a || !a->block->data)
-            return luaL_argerror(L, 1, lua_pushfstring(L, "entry %I is %s, expected an array", i, a ? "freed" : luaL_typename(L, -1)));
+            return luaL_argerror(L, 1, lua_pushfstring(L, "entry %I is %s, expected an array", i,
+                                                       a ? "freed" : luaL_typename(L, -1)));
         if (a->ndim == 0) return luaL_argerror(L, 1, lua_pushfstring(L, "entry %I is 0-d", i));
         if (i == 1) {
             first = *a;
@@ -270,7 +271,8 @@ static int create_concat(lua_State *L)
                                                            shape, lm_pushshape(L, first.ndim, first.shape)));
             }
             first.dtype = lm_promote(first.dtype, a->dtype);
-            if (__builtin_add_overflow(first.shape[0], a->shape[0], &first.shape[0])) return luaL_error(L, "not enough memory");
+            if (__builtin_add_overflow(first.shape[0], a->shape[0], &first.shape[0]))
+                return luaL_error(L, "not enough memory");
         }
         lua_pop(L, 1);
     }
@@ -291,7 +293,7 @@ static int create_concat(lua_State *L)
     return 1;
 }
 
-/* --- functions over the elements -------------------------------------------------------------------------------- */
+/* --- functions over the elements ------------------------------------------------------------------------ */
 
 /* The next place in row-major order; false after the last. */
 static bool next_place(const lm_array *a, int64_t *at)
@@ -367,8 +369,9 @@ static int array_map(lua_State *L)
 }
 
 const luaL_Reg lm_createfunctions[] = {
-    {"empty", create_empty}, {"zeros", create_zeros}, {"ones", create_ones},         {"full", create_full},     {"eye", create_eye},
-    {"of", create_of},       {"range", create_range}, {"linspace", create_linspace}, {"concat", create_concat}, {NULL, NULL},
+    {"empty", create_empty}, {"zeros", create_zeros},       {"ones", create_ones},     {"full", create_full},
+    {"eye", create_eye},     {"of", create_of},             {"range", create_range},   {"linspace", create_linspace},
+    {"concat", create_concat}, {NULL, NULL},
 };
 
 const luaL_Reg lm_createmethods[] = {

@@ -24,7 +24,8 @@ static void call_kernel(const operation *op, void *out, const void *a, const voi
 }
 
 /* A piece of an operand as the kernel takes it: converted into the buffer where it is of another dtype. */
-static const void *piece_of(const operation *op, lm_dtype dtype, const char *data, int64_t *stride, int64_t m, void *buffer)
+static const void *piece_of(const operation *op, lm_dtype dtype, const char *data, int64_t *stride, int64_t m,
+                            void *buffer)
 {
     if (dtype == op->work) return data;
     if (*stride == 0) m = 1;
@@ -76,7 +77,7 @@ static void unary_inner(void *context, char *data[], const int64_t stride[], int
     }
 }
 
-/* --- operands ------------------------------------------------------------------------------------------------------ */
+/* --- operands ------------------------------------------------------------------------------------------- */
 
 static bool same_shape(const lm_array *a, const lm_array *b)
 {
@@ -184,10 +185,11 @@ static void check_right(lua_State *L, const lm_binary *b, lm_dtype work, const l
     luaL_error(L, "%s: element %s on the right", what, lm_pushshape(L, right->ndim, place));
 }
 
-/* --- two operands ---------------------------------------------------------------------------------------------------- */
+/* --- two operands --------------------------------------------------------------------------------------- */
 
 /* Piece by piece through a buffer, when all arrays are contiguous and the result is new and large. */
-static void run_streaming(operation *op, lm_inner *inner, lm_array *out, const lm_array *const from[], const int64_t stride[], int n)
+static void run_streaming(operation *op, lm_inner *inner, lm_array *out, const lm_array *const from[],
+                          const int64_t stride[], int n)
 {
     lm_element piece[CHUNK];
     size_t size = lm_dtypes[out->dtype].size;
@@ -212,7 +214,8 @@ static void run_binary(operation *op, lm_array *out, const lm_array *a, const lm
     if (simple) {
         char *data[] = {out->data, a->data, b->data};
         int64_t stride[] = {1, a->ndim > 0 || out->ndim == 0, b->ndim > 0 || out->ndim == 0};
-        if (fresh && lm_bytes(out) >= LM_STREAM) run_streaming(op, binary_inner, out, (const lm_array *[]){a, b}, stride, 2);
+        bool streaming = fresh && lm_bytes(out) >= LM_STREAM;
+        if (streaming) run_streaming(op, binary_inner, out, (const lm_array *[]){a, b}, stride, 2);
         else if (out->size) binary_inner(op, data, stride, out->size);
         return;
     }
@@ -268,7 +271,8 @@ static int array_binary_inplace(lua_State *L)
     operation op = begin_binary(L, &x, &y);
     int64_t shape[LM_MAXDIM];
     check_result(L, op.made, a);
-    if (lm_broadcast(a->ndim, a->shape, y.a->ndim, y.a->shape, shape) != a->ndim || memcmp(shape, a->shape, a->ndim * sizeof *shape))
+    int ndim = lm_broadcast(a->ndim, a->shape, y.a->ndim, y.a->shape, shape);
+    if (ndim != a->ndim || memcmp(shape, a->shape, a->ndim * sizeof *shape))
         return lm_misfit(L, a->ndim, a->shape, y.a->ndim, y.a->shape);
     if (!y.number && lm_tangled(a, y.a)) y.a = lm_newcopy(L, 2, y.a->dtype);
     lm_checkwrite(L, a);
@@ -277,12 +281,13 @@ static int array_binary_inplace(lua_State *L)
     return 1;
 }
 
-/* --- one operand ------------------------------------------------------------------------------------------------------- */
+/* --- one operand ---------------------------------------------------------------------------------------- */
 
 static operation begin_unary(const lm_unary *u, const lm_array *a)
 {
     lm_dtype work = u->rule != LM_SAME && lm_dtypes[a->dtype].kind != 'f' ? LM_FLOAT64 : a->dtype;
-    return (operation){.unary = u->kernels[work], .work = work, .made = u->rule == LM_TRUTH ? LM_UINT8 : work, .left = a->dtype};
+    lm_dtype made = u->rule == LM_TRUTH ? LM_UINT8 : work;
+    return (operation){.unary = u->kernels[work], .work = work, .made = made, .left = a->dtype};
 }
 
 /* Cheap: a new result of an operation that waits for memory rather than computes. */
@@ -322,7 +327,7 @@ static int array_unary_inplace(lua_State *L)
     return 1;
 }
 
-/* --- open ---------------------------------------------------------------------------------------------------------------- */
+/* --- open ----------------------------------------------------------------------------------------------- */
 
 /* The row as upvalue of the function, under its name or with a _ behind it, in the table on top of the stack. */
 static void add_method(lua_State *L, const void *row, const char *name, const char *behind, lua_CFunction f)

@@ -109,7 +109,7 @@ static int array_newindex(lua_State *L)
     return 0;
 }
 
-/* --- any number of dimensions ------------------------------------------------------------------------------ */
+/* --- any number of dimensions --------------------------------------------------------------------------- */
 
 /* The element at the indices from argument 2 on; as many as the array has dimensions. */
 static char *index_element(lua_State *L, const lm_array *a, int given)
@@ -120,9 +120,10 @@ static char *index_element(lua_State *L, const lm_array *a, int given)
     int64_t offset = 0;
     for (int d = 0; d < a->ndim; d++) {
         lua_Integer i = luaL_checkinteger(L, d + 2);
+        if (a->shape[d] == 0)
+            luaL_argerror(L, d + 2, lua_pushfstring(L, "index %I is out of range: dimension %d is empty", i, d + 1));
         if (i < 1 || i > a->shape[d])
-            luaL_argerror(L, d + 2, a->shape[d] == 0 ? lua_pushfstring(L, "index %I is out of range: dimension %d is empty", i, d + 1)
-                                                     : lua_pushfstring(L, "index %I is out of range 1 to %I", i, (lua_Integer)a->shape[d]));
+            luaL_argerror(L, d + 2, lua_pushfstring(L, "index %I is out of range 1 to %I", i, (lua_Integer)a->shape[d]));
         offset += (i - 1) * a->stride[d];
     }
     return a->data + offset * lm_dtypes[a->dtype].size;
@@ -146,7 +147,7 @@ static int array_set(lua_State *L)
     return 0;
 }
 
-/* --- what an array says of itself --------------------------------------------------------------------------- */
+/* --- what an array says of itself ----------------------------------------------------------------------- */
 
 /* These read the header only: a freed array still knows its shape. */
 
@@ -183,7 +184,7 @@ static int array_dtype(lua_State *L)
     return 1;
 }
 
-/* --- loops ---------------------------------------------------------------------------------------------------- */
+/* --- loops ---------------------------------------------------------------------------------------------- */
 
 static int index_next(lua_State *L)
 {

@@ -15,7 +15,7 @@ typedef struct mapping {
 
 static const lm_kind mapping_kind = {"mpi.mapping", sizeof(mapping)};
 
-/* --- a file that becomes shorter under its mapping ------------------------------------------------------------- */
+/* --- a file that becomes shorter under its mapping ------------------------------------------------------ */
 
 static mapping *volatile mappings; /* all that have pages */
 static struct sigaction before;
@@ -27,8 +27,8 @@ static void on_bus(int number, siginfo_t *info, void *context)
     for (mapping *m = mappings; m; m = m->next)
         if (at >= m->base && at < m->base + m->length) {
             m->block.data = NULL;
-            if (mmap(m->base, m->length, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) != MAP_FAILED)
-                return;
+            int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE;
+            if (mmap(m->base, m->length, PROT_READ, flags, -1, 0) != MAP_FAILED) return;
         }
     if (before.sa_flags & SA_SIGINFO) before.sa_sigaction(number, info, context);
     else if (before.sa_handler != SIG_DFL && before.sa_handler != SIG_IGN) before.sa_handler(number);
@@ -42,7 +42,7 @@ static void catch_bus(void)
     if (!caught) caught = sigaction(SIGBUS, &action, &before) == 0;
 }
 
-/* --- mappings --------------------------------------------------------------------------------------------------- */
+/* --- mappings ------------------------------------------------------------------------------------------- */
 
 lm_block *lm_pushmapping(lua_State *L, int fd, uint64_t offset, size_t bytes)
 {

@@ -18,7 +18,7 @@
 #define WIDE_CLONES
 #endif
 
-/* --- one operand ------------------------------------------------------------------------------------------------- */
+/* --- one operand ---------------------------------------------------------------------------------------- */
 
 /* Does n elements, a multiple of GROUP. */
 typedef void groups1(void *out, const void *from, int64_t n);
@@ -44,7 +44,10 @@ static void in_groups(void *out, const void *from, int64_t n, size_t size, group
         n &= ~(int64_t)(GROUP - 1); \
         LM_INDEPENDENT for (int64_t i = 0; i < n; i++) o[i] = function(x[i]); \
     } \
-    static void name##_##T(void *out, const void *from, int64_t n) { in_groups(out, from, n, sizeof(T), groups_##name##_##T); }
+    static void name##_##T(void *out, const void *from, int64_t n) \
+    { \
+        in_groups(out, from, n, sizeof(T), groups_##name##_##T); \
+    }
 
 /* math.h's functions under names that say that they have no side effects, and vector variants. */
 #define FUNCTION1(name) \
@@ -58,7 +61,7 @@ static void in_groups(void *out, const void *from, int64_t n, size_t size, group
     X(tanh) X(asinh) X(acosh) X(atanh) X(cbrt) X(erf) X(erfc)
 EACH_FUNCTION1(FUNCTION1)
 
-/* --- what the compiler does alone: exact, or no floats ---------------------------------------------------------------- */
+/* --- what the compiler does alone: exact, or no floats -------------------------------------------------- */
 
 #define SIMPLE(name, T, R, result) \
     LM_CLONES static void name##_##T(void *out, const void *from, int64_t n) \
@@ -113,9 +116,11 @@ SIGN_OF_UNSIGNED(uint64_t)
 
 #define FLOAT_COLUMNS(name) [LM_FLOAT64] = name##_double, [LM_FLOAT32] = name##_float
 #define SIGNED_COLUMNS(name, u) \
-    [LM_INT8] = name##_##u##int8_t, [LM_INT16] = name##_##u##int16_t, [LM_INT32] = name##_##u##int32_t, [LM_INT64] = name##_##u##int64_t
+    [LM_INT8] = name##_##u##int8_t, [LM_INT16] = name##_##u##int16_t, [LM_INT32] = name##_##u##int32_t, \
+    [LM_INT64] = name##_##u##int64_t
 #define UNSIGNED_COLUMNS(name) \
-    [LM_UINT8] = name##_uint8_t, [LM_UINT16] = name##_uint16_t, [LM_UINT32] = name##_uint32_t, [LM_UINT64] = name##_uint64_t
+    [LM_UINT8] = name##_uint8_t, [LM_UINT16] = name##_uint16_t, [LM_UINT32] = name##_uint32_t, \
+    [LM_UINT64] = name##_uint64_t
 
 #define ROW(name) {#name, LM_FLOAT, {FLOAT_COLUMNS(name)}},
 #define ROUNDING(name) {#name, LM_SAME, {FLOAT_COLUMNS(name), SIGNED_COLUMNS(same, u), UNSIGNED_COLUMNS(same)}}
@@ -137,7 +142,7 @@ const lm_unary lm_unaries[] = {
     {NULL, 0, {NULL}},
 };
 
-/* --- two operands -------------------------------------------------------------------------------------------------------- */
+/* --- two operands --------------------------------------------------------------------------------------- */
 
 #define CHUNK 256 /* a multiple of GROUP */
 

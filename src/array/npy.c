@@ -93,9 +93,11 @@ static void open_npy(lua_State *L, file *f, const char *path, lm_npyheader *h)
     uint64_t length = lm_npylength(start, known, h);
     if (length == 0) load_error(L, path, h->error);
     if (length > size)
-        load_error(L, path, lua_pushfstring(L, "header length: %I bytes, the file has %I", (lua_Integer)length, (lua_Integer)size));
+        load_error(L, path, lua_pushfstring(L, "header length: %I bytes, the file has %I", (lua_Integer)length,
+                                            (lua_Integer)size));
     if (length > LM_NPYMAXHEADER)
-        load_error(L, path, lua_pushfstring(L, "header length: %I bytes, at most %d make sense", (lua_Integer)length, LM_NPYMAXHEADER));
+        load_error(L, path, lua_pushfstring(L, "header length: %I bytes, at most %d make sense", (lua_Integer)length,
+                                            LM_NPYMAXHEADER));
     char *header = lua_newuserdatauv(L, length, 0);
     if (!read_at(f->fd, header, length, 0)) read_error(L, path);
     if (!lm_npyparse((unsigned char *)header, length, h)) load_error(L, path, h->error);
@@ -174,9 +176,11 @@ static bool read_fortran(lua_State *L, int fd, const lm_npyheader *h, lm_array *
         int64_t some = columns - done < atonce ? columns - done : atonce;
         for (int64_t row = 0; row < rows; row += each) {
             int64_t part = rows - row < each ? rows - row : each;
-            if (!read_at(fd, piece, (uint64_t)(some * part * size), h->offset + (uint64_t)((done * n + first + row) * size))) return false;
+            uint64_t from = h->offset + (uint64_t)((done * n + first + row) * size);
+            if (!read_at(fd, piece, (uint64_t)(some * part * size), from)) return false;
             for (int64_t c = 0; c < some; c++) {
-                lm_casts[a->dtype][a->dtype](a->data + (offset + row * a->stride[0]) * size, a->stride[0], piece + c * part * size, 1, part);
+                char *to = a->data + (offset + row * a->stride[0]) * size;
+                lm_casts[a->dtype][a->dtype](to, a->stride[0], piece + c * part * size, 1, part);
                 if (row + part < rows) continue;
                 for (int d = 1; d < a->ndim; d++) { /* the next column: dimension 2 runs fastest */
                     offset += a->stride[d];
@@ -196,7 +200,8 @@ static void map_rows(lua_State *L, int fd, const char *path, const lm_npyheader 
 {
     int64_t size = lm_dtypes[h->dtype].size;
     if (h->offset % (uint64_t)size)
-        load_error(L, path, lua_pushfstring(L, "mmap: its data begins at byte %I, no multiple of %I", (lua_Integer)h->offset, (lua_Integer)size));
+        load_error(L, path, lua_pushfstring(L, "mmap: its data begins at byte %I, no multiple of %I",
+                                            (lua_Integer)h->offset, (lua_Integer)size));
     lm_block *block = lm_pushmapping(L, fd, h->offset, (size_t)(h->size * size));
     if (!block) load_error(L, path, strerror(errno));
     lm_array *a = lm_newover(L, -1, block, h->dtype, h->ndim, h->shape);
@@ -303,7 +308,7 @@ static int npy_save(lua_State *L)
     return 0;
 }
 
-/* --- the steps of a file written together -------------------------------------------------------------------------- */
+/* --- the steps of a file written together --------------------------------------------------------------- */
 
 /* create(path, dtype, shape) → file, temporary name, target, bytes of the header that is in it */
 static int step_create(lua_State *L)

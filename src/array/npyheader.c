@@ -26,7 +26,7 @@ uint64_t lm_npylength(const unsigned char *bytes, size_t n, lm_npyheader *h)
     return 12 + (uint64_t)bytes[8] + ((uint64_t)bytes[9] << 8) + ((uint64_t)bytes[10] << 16) + ((uint64_t)bytes[11] << 24);
 }
 
-/* --- the dictionary: the subset of Python's literals that a header is made of ------------------------------------- */
+/* --- the dictionary: the subset of Python's literals that a header is made of --------------------------- */
 
 typedef struct text {
     const char *at, *end;
@@ -126,7 +126,8 @@ static bool parse_shape(text *t, lm_npyheader *h)
     for (int d = 0; d < h->ndim; d++)
         if (h->shape[d] == 0) h->size = 0;
     for (int d = 0; d < h->ndim; d++)
-        if (__builtin_mul_overflow(h->size, h->shape[d], &h->size)) return fail(h, "shape: more than 2^63 elements");
+        if (__builtin_mul_overflow(h->size, h->shape[d], &h->size))
+            return fail(h, "shape: more than 2^63 elements");
     return true;
 }
 
@@ -138,7 +139,8 @@ bool lm_npyparse(const unsigned char *bytes, size_t n, lm_npyheader *h)
     } fields[] = {{"descr", parse_descr}, {"fortran_order", parse_order}, {"shape", parse_shape}};
     uint64_t length = lm_npylength(bytes, n, h);
     if (length == 0) return false;
-    if (length > LM_NPYMAXHEADER) return fail(h, "header length: %" PRIu64 " bytes, at most %d make sense", length, LM_NPYMAXHEADER);
+    if (length > LM_NPYMAXHEADER)
+        return fail(h, "header length: %" PRIu64 " bytes, at most %d make sense", length, LM_NPYMAXHEADER);
     if (length > n) return fail(h, "header length: %" PRIu64 " bytes, the file has %zu", length, n);
     h->offset = length;
     text t = {(const char *)bytes + (bytes[6] == 1 ? 10 : 12), (const char *)bytes + length};
@@ -162,7 +164,8 @@ bool lm_npyparse(const unsigned char *bytes, size_t n, lm_npyheader *h)
     for (size_t f = 0; f < 3; f++)
         if (!(seen & 1u << f)) return fail(h, "%s: missing", fields[f].key);
     int64_t bytes_in_all;
-    if (__builtin_mul_overflow(h->size, lm_dtypes[h->dtype].size, &bytes_in_all)) return fail(h, "shape: more than 2^63 bytes");
+    if (__builtin_mul_overflow(h->size, lm_dtypes[h->dtype].size, &bytes_in_all))
+        return fail(h, "shape: more than 2^63 bytes");
     return true;
 }
 

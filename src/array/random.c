@@ -27,7 +27,8 @@ typedef struct generator {
 BMI2_CLONES static void draw_blocks(generator g, uint64_t count, uint64_t *to, int64_t blocks)
 {
     for (; blocks > 0; blocks--, count++, to += 4) {
-        uint64_t x0 = count, x1 = g.counter.v[1], x2 = g.counter.v[2], x3 = g.counter.v[3], k0 = g.key.v[0], k1 = g.key.v[1];
+        uint64_t x0 = count, x1 = g.counter.v[1], x2 = g.counter.v[2], x3 = g.counter.v[3];
+        uint64_t k0 = g.key.v[0], k1 = g.key.v[1];
 #pragma GCC unroll 10
         for (int round = 0; round < 10; round++) {
             unsigned __int128 p = (unsigned __int128)PHILOX_M4x64_0 * x0, q = (unsigned __int128)PHILOX_M4x64_1 * x2;
@@ -177,7 +178,8 @@ static distribution option_distribution(lua_State *L)
         const char *name = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : luaL_typename(L, -1);
         while (i < DISTRIBUTIONS && strcmp(name, distributions[i].name)) i++;
         if (i == DISTRIBUTIONS)
-            luaL_argerror(L, 2, lua_pushfstring(L, "unknown dist '%s'; known are: uniform normal integers permutation", name));
+            luaL_argerror(L, 2, lua_pushfstring(L, "unknown dist '%s'; known are: uniform normal integers permutation",
+                                                name));
     }
     lua_pop(L, 1);
     distribution d = distributions[i];
@@ -211,7 +213,8 @@ static void system_seed(generator *g)
 
 static int random_random(lua_State *L)
 {
-    static const char *const known[] = {"seed", "stream", "dist", "dtype", "offset", "comm", "low", "high", "mean", "std", NULL};
+    static const char *const known[] = {"seed", "stream", "dist", "dtype", "offset", "comm",
+                                        "low",  "high",   "mean", "std",   NULL};
     lua_settop(L, 2);
     int64_t shape[LM_MAXDIM];
     int ndim = lm_checkshape(L, 1, shape);

@@ -21,9 +21,9 @@ typedef struct accumulator {
 } accumulator;
 
 typedef void feeder(accumulator *acc, const void *run, int64_t n);
-typedef void finisher(accumulator *acc);
+typedef void finisher(accumulator *acc, int working);
 
-/* --- sums ------------------------------------------------------------------------------------------------------ */
+/* --- sums ----------------------------------------------------------------------------------------------- */
 
 #define LANES 16
 #define BLOCK 128
@@ -83,29 +83,33 @@ LM_CLONES static void sum_whole(accumulator *acc, const void *from, int64_t n)
     acc->count += n;
 }
 
-static void finish_nothing(accumulator *acc) { (void)acc; }
-
-static void finish_mean(accumulator *acc)
+static void finish_sum(accumulator *acc, int working)
 {
+    if (working == DOUBLES) sum_blocks(acc);
+}
+
+static void finish_mean(accumulator *acc, int working)
+{
+    (void)working;
     sum_blocks(acc);
     acc->v.f /= (double)acc->count;
 }
 
 /* After the first pass: the mean is known, the squares' sum begins. */
-static void turn_mean(accumulator *acc)
+static void turn_mean(accumulator *acc, int working)
 {
-    finish_mean(acc);
+    finish_mean(acc, working);
     acc->mean = acc->v.f;
     acc->blocks = 0;
 }
 
-static void finish_std(accumulator *acc)
+static void finish_std(accumulator *acc, int working)
 {
-    finish_mean(acc);
+    finish_mean(acc, working);
     acc->v.f = sqrt(acc->v.f);
 }
 
-/* --- products ---------------------------------------------------------------------------------------------------- */
+/* --- products ------------------------------------------------------------------------------------------- */
 
 static void prod_doubles(accumulator *acc, const void *from, int64_t n)
 {
@@ -125,10 +129,14 @@ static void prod_whole(accumulator *acc, const void *from, int64_t n)
     acc->count += n;
 }
 
-static void finish_prod_doubles(accumulator *acc) { if (!acc->count) acc->v.f = 1; }
-static void finish_prod_whole(accumulator *acc) { if (!acc->count) acc->v.u = 1; }
+static void finish_prod(accumulator *acc, int working)
+{
+    if (acc->count) return;
+    if (working == DOUBLES) acc->v.f = 1;
+    else acc->v.u = 1;
+}
 
-/* --- extrema ------------------------------------------------------------------------------------------------------- */
+/* --- extrema -------------------------------------------------------------------------------------------- */
 
 /* The first NaN is the extremum, as in NumPy. Finds the run's extremum in lanes, then, when it is a new one and the
    place is asked for, its first place. The lanes are vectors: a mask chooses where a condition would branch. */
@@ -184,9 +192,14 @@ EXTREMUM(max_signed, int64_t, signeds, i, >)
 EXTREMUM(min_unsigned, uint64_t, unsigneds, u, <)
 EXTREMUM(max_unsigned, uint64_t, unsigneds, u, >)
 
-static void finish_place(accumulator *acc) { acc->v.i = acc->position; }
+static void finish_place(accumulator *acc, int working)
+{
+    (void)working;
+    acc->v.i = acc->position;
+}
 
-/* --- any and all: how many are not zero ------------------------------------------------------------------------------ */
+
+/* --- any and all: how many are not zero ----------------------------------------------------------------- */
 
 #define NONZERO(name, type) \
     LM_CLONES static void nonzero_##name(accumulator *acc, const void *from, int64_t n) \
@@ -200,10 +213,20 @@ static void finish_place(accumulator *acc) { acc->v.i = acc->position; }
 NONZERO(doubles, double)
 NONZERO(whole, uint64_t)
 
-static void finish_any(accumulator *acc) { acc->v.i = acc->v.i > 0; }
-static void finish_all(accumulator *acc) { acc->v.i = acc->v.i == acc->count; }
+static void finish_any(accumulator *acc, int working)
+{
+    (void)working;
+    acc->v.i = acc->v.i > 0;
+}
 
-/* --- the reductions ---------------------------------------------------------------------------------------------------- */
+static void finish_all(accumulator *acc, int working)
+{
+    (void)working;
+    acc->v.i = acc->v.i == acc->count;
+}
+
+
+/* --- the reductions ------------------------------------------------------------------------------------- */
 
 enum { SAME, WIDE, FLOAT, PLACE, TRUTH }; /* the result's dtype */
 
@@ -212,23 +235,25 @@ typedef struct reduction {
     int result;
     bool needs_elements;
     feeder *feed[WORKING];
-    finisher *finish[WORKING];
-    feeder *again;  /* a second pass over the same runs */
-    finisher *turn; /* between the two */
+    finisher *finish; /* NULL: the accumulator's value is the result */
+    feeder *again;    /* a second pass over the same runs, of doubles */
+    finisher *turn;   /* between the two */
 } reduction;
 
+#define FEEDERS(name) {name##_doubles, name##_signed, name##_unsigned}
+
 static const reduction reductions[] = {
-    {"sum", WIDE, false, {sum_doubles, sum_whole, sum_whole}, {sum_blocks, finish_nothing, finish_nothing}, NULL, NULL},
-    {"prod", WIDE, false, {prod_doubles, prod_whole, prod_whole}, {finish_prod_doubles, finish_prod_whole, finish_prod_whole}, NULL, NULL},
-    {"min", SAME, true, {feed_min_doubles, feed_min_signed, feed_min_unsigned}, {finish_nothing, finish_nothing, finish_nothing}, NULL, NULL},
-    {"max", SAME, true, {feed_max_doubles, feed_max_signed, feed_max_unsigned}, {finish_nothing, finish_nothing, finish_nothing}, NULL, NULL},
-    {"argmin", PLACE, true, {place_min_doubles, place_min_signed, place_min_unsigned}, {finish_place, finish_place, finish_place}, NULL, NULL},
-    {"argmax", PLACE, true, {place_max_doubles, place_max_signed, place_max_unsigned}, {finish_place, finish_place, finish_place}, NULL, NULL},
-    {"any", TRUTH, false, {nonzero_doubles, nonzero_whole, nonzero_whole}, {finish_any, finish_any, finish_any}, NULL, NULL},
-    {"all", TRUTH, false, {nonzero_doubles, nonzero_whole, nonzero_whole}, {finish_all, finish_all, finish_all}, NULL, NULL},
-    {"mean", FLOAT, false, {sum_doubles}, {finish_mean}, NULL, NULL},
-    {"var", FLOAT, false, {sum_doubles}, {finish_mean}, squares_doubles, turn_mean},
-    {"std", FLOAT, false, {sum_doubles}, {finish_std}, squares_doubles, turn_mean},
+    {"sum", WIDE, false, {sum_doubles, sum_whole, sum_whole}, finish_sum, NULL, NULL},
+    {"prod", WIDE, false, {prod_doubles, prod_whole, prod_whole}, finish_prod, NULL, NULL},
+    {"min", SAME, true, FEEDERS(feed_min), NULL, NULL, NULL},
+    {"max", SAME, true, FEEDERS(feed_max), NULL, NULL, NULL},
+    {"argmin", PLACE, true, FEEDERS(place_min), finish_place, NULL, NULL},
+    {"argmax", PLACE, true, FEEDERS(place_max), finish_place, NULL, NULL},
+    {"any", TRUTH, false, {nonzero_doubles, nonzero_whole, nonzero_whole}, finish_any, NULL, NULL},
+    {"all", TRUTH, false, {nonzero_doubles, nonzero_whole, nonzero_whole}, finish_all, NULL, NULL},
+    {"mean", FLOAT, false, {sum_doubles}, finish_mean, NULL, NULL},
+    {"var", FLOAT, false, {sum_doubles}, finish_mean, squares_doubles, turn_mean},
+    {"std", FLOAT, false, {sum_doubles}, finish_std, squares_doubles, turn_mean},
 };
 
 static lm_dtype result_dtype(const reduction *r, lm_dtype dtype)
@@ -294,14 +319,14 @@ static void reduce_all(const lm_array *a, const reduction *r, int w, accumulator
     feeding f = {acc, r->feed[w], a->dtype, working_dtype[w]};
     feed_all(a, &f, r->result == PLACE);
     if (r->again) {
-        r->turn(acc);
+        r->turn(acc, w);
         f.feed = r->again;
         feed_all(a, &f, false);
     }
-    r->finish[w](acc);
+    if (r->finish) r->finish(acc, w);
 }
 
-/* --- along an axis ------------------------------------------------------------------------------------------------------ */
+/* --- along an axis -------------------------------------------------------------------------------------- */
 
 #define COLUMNS 16
 #define ROWS 256
@@ -340,11 +365,12 @@ static void reduce_inner(void *context, char *data[], const int64_t stride[], in
         const char *from = data[1] + i * stride[1] * lm_dtypes[c->from].size;
         memset(acc, 0, sizeof *acc * (size_t)m);
         feed_columns(c, from, stride[1], m, acc, c->r->feed[c->w]);
-        for (int64_t k = 0; k < m && c->r->again; k++) c->r->turn(&acc[k]);
+        for (int64_t k = 0; k < m && c->r->again; k++) c->r->turn(&acc[k], c->w);
         if (c->r->again) feed_columns(c, from, stride[1], m, acc, c->r->again);
         for (int64_t k = 0; k < m; k++) {
-            c->r->finish[c->w](&acc[k]);
-            lm_casts[c->to][finished_dtype(c->r, c->w)](data[0] + (i + k) * stride[0] * lm_dtypes[c->to].size, 1, &acc[k].v, 1, 1);
+            char *to = data[0] + (i + k) * stride[0] * lm_dtypes[c->to].size;
+            if (c->r->finish) c->r->finish(&acc[k], c->w);
+            lm_casts[c->to][finished_dtype(c->r, c->w)](to, 1, &acc[k].v, 1, 1);
         }
     }
 }

@@ -70,9 +70,9 @@ static int view_pick(lua_State *L, int d, const char *what)
     if (a->ndim < 2)
         return luaL_error(L, "an array of shape %s has no %ss", lm_pushshape(L, a->ndim, a->shape), what);
     lua_Integer i = luaL_checkinteger(L, 2);
+    if (a->shape[d] == 0) return luaL_argerror(L, 2, lua_pushfstring(L, "%s %I is out of range: there are none", what, i));
     if (i < 1 || i > a->shape[d])
-        return luaL_argerror(L, 2, a->shape[d] ? lua_pushfstring(L, "%s %I is out of range 1 to %I", what, i, (lua_Integer)a->shape[d])
-                                               : lua_pushfstring(L, "%s %I is out of range: there are none", what, i));
+        return luaL_argerror(L, 2, lua_pushfstring(L, "%s %I is out of range 1 to %I", what, i, (lua_Integer)a->shape[d]));
     lm_array *v = view_of(L, 1);
     v->data += (i - 1) * v->stride[d] * lm_dtypes[v->dtype].size;
     v->ndim--;
@@ -155,5 +155,6 @@ static int array_reshape(lua_State *L)
 }
 
 const luaL_Reg lm_viewmethods[] = {
-    {"slice", array_slice}, {"row", array_row}, {"col", array_col}, {"t", array_t}, {"reshape", array_reshape}, {NULL, NULL},
+    {"slice", array_slice}, {"row", array_row},         {"col", array_col},
+    {"t", array_t},         {"reshape", array_reshape}, {NULL, NULL},
 };
