@@ -10,6 +10,7 @@
 #include "request.h"
 #include "session.h"
 #include "status.h"
+#include "tick.h"
 #include "topology.h"
 #include "wire.h"
 
@@ -77,6 +78,7 @@ int luaopen_mpi(lua_State *L)
 {
     lm_beginsession();
     lib_preload(L);
+    luaopen_tick(L);
     luaopen_buffer(L);
     luaopen_status(L);
     lua_newtable(L);

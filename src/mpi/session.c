@@ -2,6 +2,7 @@
 
 #include "object.h"
 #include "progress.h"
+#include "tick.h"
 
 #include <errno.h>
 #include <math.h>
@@ -136,8 +137,11 @@ static int session_sleep(lua_State *L)
 {
     lua_Number s = luaL_checknumber(L, 1);
     if (!(s >= 0 && s < 1e9)) luaL_argerror(L, 1, "seconds from 0 to 1e9 expected");
-    struct timespec t = {(time_t)s, (long)((s - floor(s)) * 1e9)};
-    while (nanosleep(&t, &t) && errno == EINTR) continue;
+    for (double end = MPI_Wtime() + s, left = s; left > 0; left = end - MPI_Wtime()) {
+        double slice = lm_ticking() > 0 && lm_ticking() < left ? lm_ticking() : left;
+        nanosleep(&(struct timespec){(time_t)slice, (long)((slice - floor(slice)) * 1e9)}, NULL);
+        lm_tick(L);
+    }
     return 0;
 }
 

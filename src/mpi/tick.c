@@ -1,0 +1,189 @@
+#include "tick.h"
+
+#include "comm.h"
+
+#include <lauxlib.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/time.h>
+#include <time.h>
+
+#define SERVED 8
+
+typedef struct served {
+    lm_serve serve;
+    double interval, next;
+} served;
+
+static served list[SERVED];
+static double shortest; /* of the intervals, 0: none */
+static lua_State *volatile running;
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* --- serving ---------------------------------------------------------------------------------------------- */
+
+void lm_tick(lua_State *L)
+{
+    if (lm_in_operator) return;
+    double t = now();
+    for (int i = 0; i < SERVED; i++) {
+        if (!list[i].serve || t < list[i].next) continue;
+        list[i].next = t + list[i].interval - shortest / 2; /* timers are late at times, and early */
+        list[i].serve(L);
+    }
+}
+
+double lm_ticking(void) { return shortest; }
+
+static void tick_hook(lua_State *L, lua_Debug *at)
+{
+    (void)at;
+    lua_sethook(L, NULL, 0, 0);
+    lm_tick(L);
+}
+
+void lm_ticknow(void)
+{
+    lua_State *L = running;
+    if (L && !lua_gethook(L)) lua_sethook(L, tick_hook, LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT, 1);
+}
+
+static void tick_signal(int number)
+{
+    (void)number;
+    lm_ticknow();
+}
+
+/* --- the timer -------------------------------------------------------------------------------------------- */
+
+static void timer_set(void)
+{
+    shortest = 0;
+    for (int i = 0; i < SERVED; i++)
+        if (list[i].serve && (!shortest || list[i].interval < shortest)) shortest = list[i].interval;
+    if (shortest) {
+        struct sigaction action = {.sa_handler = tick_signal, .sa_flags = SA_RESTART};
+        sigaction(SIGALRM, &action, NULL);
+    }
+    long seconds = (long)shortest;
+    struct timeval each = {seconds, (long)((shortest - (double)seconds) * 1e6)};
+    setitimer(ITIMER_REAL, &(struct itimerval){each, each}, NULL);
+}
+
+void lm_starttick(lm_serve serve, double interval)
+{
+    served *at = NULL;
+    for (int i = SERVED - 1; i >= 0; i--)
+        if (list[i].serve == serve || (!list[i].serve && (!at || at->serve != serve))) at = &list[i];
+    *at = (served){serve, interval, now() + interval};
+    timer_set();
+}
+
+void lm_stoptick(lm_serve serve)
+{
+    for (int i = 0; i < SERVED; i++)
+        if (list[i].serve == serve) list[i] = (served){0};
+    timer_set();
+}
+
+/* --- which thread runs ------------------------------------------------------------------------------------ */
+
+/* Resumes the thread with the n arguments on top of L's stack; the results come there, or the error: -1. */
+static int thread_resume(lua_State *L, lua_State *thread, int n)
+{
+    if (!lua_checkstack(thread, n)) {
+        lua_pushliteral(L, "too many arguments to resume");
+        return -1;
+    }
+    lua_State *before = running;
+    int results;
+    lua_xmove(L, thread, n);
+    running = thread;
+    int status = lua_resume(thread, L, n, &results);
+    running = before;
+    if (status != LUA_OK && status != LUA_YIELD) {
+        lua_xmove(thread, L, 1);
+        return -1;
+    }
+    if (!lua_checkstack(L, results + 1)) {
+        lua_pop(thread, results);
+        lua_pushliteral(L, "too many results to resume");
+        return -1;
+    }
+    lua_xmove(thread, L, results);
+    return results;
+}
+
+/* coroutine.resume */
+static int tick_resume(lua_State *L)
+{
+    lua_State *thread = lua_tothread(L, 1);
+    luaL_argexpected(L, thread, 1, "coroutine");
+    int n = thread_resume(L, thread, lua_gettop(L) - 1);
+    lua_pushboolean(L, n >= 0);
+    n = n < 0 ? 1 : n;
+    lua_insert(L, -(n + 1));
+    return n + 1;
+}
+
+/* What coroutine.wrap returns; upvalue 1 is the thread. */
+static int tick_wrapped(lua_State *L)
+{
+    lua_State *thread = lua_tothread(L, lua_upvalueindex(1));
+    int n = thread_resume(L, thread, lua_gettop(L));
+    if (n >= 0) return n;
+    int status = lua_status(thread);
+    if (status != LUA_OK && status != LUA_YIELD) { /* it died of the error: its variables are closed */
+        status = lua_resetthread(thread);
+        lua_xmove(thread, L, 1);
+    }
+    if (status != LUA_ERRMEM && lua_type(L, -1) == LUA_TSTRING) {
+        luaL_where(L, 1);
+        lua_insert(L, -2);
+        lua_concat(L, 2);
+    }
+    return lua_error(L);
+}
+
+/* coroutine.wrap */
+static int tick_wrap(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TFUNCTION);
+    lua_State *thread = lua_newthread(L);
+    lua_pushvalue(L, 1);
+    lua_xmove(L, thread, 1);
+    lua_pushcclosure(L, tick_wrapped, 1);
+    return 1;
+}
+
+static const luaL_Reg functions[] = {{"resume", tick_resume}, {"wrap", tick_wrap}, {NULL, NULL}};
+
+/* A state that is closed takes its threads along. */
+static int tick_close(lua_State *L)
+{
+    (void)L;
+    running = NULL;
+    return 0;
+}
+
+void luaopen_tick(lua_State *L)
+{
+    lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
+    running = lua_tothread(L, -1);
+    lua_pop(L, 1);
+    lua_newuserdatauv(L, 0, 0);
+    lua_createtable(L, 0, 1);
+    lua_pushcfunction(L, tick_close);
+    lua_setfield(L, -2, "__gc");
+    lua_setmetatable(L, -2);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, (void *)&running);
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+    if (lua_getfield(L, -1, "coroutine") == LUA_TTABLE) luaL_setfuncs(L, functions, 0);
+    lua_pop(L, 2);
+}

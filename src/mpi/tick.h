@@ -1,0 +1,28 @@
+/* What must go on while a script computes: a timer's signal sets a hook on the running thread of Lua, and the hook
+   serves at the next instruction or call. Nothing is hooked, and nothing slower, between two ticks. */
+#ifndef LM_TICK_H
+#define LM_TICK_H
+
+#include <lua.h>
+
+/* What is served. It runs inside a hook, so it may use MPI and may raise, which the running code gets; it does not
+   yield. Not called while an operator runs inside MPI, nor under a hook of the script's own (debug.sethook). */
+typedef void (*lm_serve)(lua_State *L);
+
+/* Has `serve` called about every `interval` seconds while Lua code or mpi.sleep runs, until lm_stoptick. Starting it
+   anew changes the interval. */
+void lm_starttick(lm_serve serve, double interval);
+void lm_stoptick(lm_serve serve);
+
+/* Serves what is due: for C functions of ours that take long. They are called again after at most lm_ticking()
+   seconds, 0: nothing is to be served. */
+void lm_tick(lua_State *L);
+double lm_ticking(void);
+
+/* Has the running thread serve at its next instruction or call; for signal handlers. */
+void lm_ticknow(void);
+
+/* The main thread, and threads as they run: coroutine.resume and coroutine.wrap tell which one that is. */
+void luaopen_tick(lua_State *L);
+
+#endif
