@@ -3,6 +3,7 @@
 
 local lu = require "luaunit"
 local mpi = require "mpi"
+local ranks = require "mpi.ranks"
 
 local base = {}
 for name, value in pairs(lu.LuaUnit) do base[name] = value end
@@ -10,42 +11,24 @@ local LuaUnit, NodeStatus = lu.LuaUnit, lu.NodeStatus
 
 local severity = {[NodeStatus.SKIP] = 1, [NodeStatus.FAIL] = 2, [NodeStatus.ERROR] = 3}
 
--- "ranks 0-2,5"
-local function ranks_text(ranks)
-    local parts, i = {}, 1
-    while i <= #ranks do
-        local last = i
-        while ranks[last + 1] == ranks[last] + 1 do last = last + 1 end
-        parts[#parts + 1] = i == last and tostring(ranks[i]) or ranks[i] .. "-" .. ranks[last]
-        i = last + 1
-    end
-    return (#ranks == 1 and "rank " or "ranks ") .. table.concat(parts, ",")
-end
-
 -- One outcome from the list by rank of each rank's own (false where all went well): the worst status, and every
 -- rank's message under the ranks that have it. On one rank it is that rank's own.
 local function merge(outcomes)
-    local status = NodeStatus.SUCCESS
-    local groups, by_text = {}, {}
+    local status, texts = NodeStatus.SUCCESS, {n = outcomes.n}
     for i = 1, outcomes.n do
         local own = outcomes[i]
         if own then
             if (severity[own.status] or 0) > (severity[status] or 0) then status = own.status end
-            local text = own.status .. own.msg
-            if not by_text[text] then
-                by_text[text] = {msg = own.msg, trace = own.trace}
-                groups[#groups + 1] = by_text[text]
-            end
-            table.insert(by_text[text], i - 1)
+            texts[i] = own.status .. own.msg
         end
     end
     if status == NodeStatus.SUCCESS then return {status = status} end
     if outcomes.n == 1 then return outcomes[1] end
     local messages, traces = {}, {}
-    for _, group in ipairs(groups) do
-        local ranks = ranks_text(group)
-        messages[#messages + 1] = ranks .. ": " .. group.msg
-        if group.trace then traces[#traces + 1] = ranks .. ", " .. group.trace end
+    for _, group in ipairs(ranks.groups(texts)) do
+        local first, who = outcomes[group.ranks[1] + 1], ranks.text(group.ranks)
+        messages[#messages + 1] = who .. ": " .. first.msg
+        if first.trace then traces[#traces + 1] = who .. ", " .. first.trace end
     end
     return {status = status, msg = table.concat(messages, "\n"), trace = table.concat(traces, "\n")}
 end

@@ -1,0 +1,81 @@
+-- What several ranks have to say, as few words: equal texts merged, each with the ranks it comes from.
+
+local mpi = require "mpi"
+
+local ranks = {}
+
+--- {0, 1, 2, 5} → "0-2,5". The list is in ascending order.
+function ranks.list(list)
+    local parts, i = {}, 1
+    while i <= #list do
+        local last = i
+        while list[last + 1] == list[last] + 1 do last = last + 1 end
+        parts[#parts + 1] = i == last and tostring(list[i]) or list[i] .. "-" .. list[last]
+        i = last + 1
+    end
+    return table.concat(parts, ",")
+end
+
+--- {0, 1, 2, 5} → "ranks 0-2,5"; {3} → "rank 3".
+function ranks.text(list) return (#list == 1 and "rank " or "ranks ") .. ranks.list(list) end
+
+--- Merges equal texts. `texts` is a list by rank with the field n, where nil and false have nothing to say; entry i is
+--- of rank ids[i], or i - 1. → list of {text =, ranks = {…}} in the order of their first ranks.
+function ranks.groups(texts, ids)
+    local groups, by_text = {}, {}
+    for i = 1, texts.n do
+        local text = texts[i]
+        if text then
+            local group = by_text[text]
+            if not group then
+                group = {text = text, ranks = {}}
+                by_text[text], groups[#groups + 1] = group, group
+            end
+            table.insert(group.ranks, ids and ids[i] or i - 1)
+        end
+    end
+    return groups
+end
+
+-- Errors of ranks ---------------------------------------------------------------------------------------------
+
+local failure = {}
+
+--- "attempt to index a nil value (global 'z')  [ranks 0-3]", a line for each different message.
+function failure:__tostring()
+    local texts, ids = {n = #self.errors}, {}
+    for i, one in ipairs(self.errors) do texts[i], ids[i] = one.message, one.rank end
+    local lines = {}
+    for i, group in ipairs(ranks.groups(texts, ids)) do
+        lines[i] = ("%s  [%s]"):format(group.text, ranks.text(group.ranks))
+    end
+    return table.concat(lines, "\n")
+end
+
+mpi.register("mpi.failure", failure)
+
+--- One error object of what went wrong on one rank or several: `errors` is a list of {message, traceback, rank, value}
+--- in the order of the ranks. Its own message, traceback, rank and value are the first one's.
+function ranks.failure(errors)
+    local first = errors[1]
+    return setmetatable({message = first.message, traceback = first.traceback, rank = first.rank, value = first.value,
+                         errors = errors}, failure)
+end
+
+--- Handler for xpcall: what is told of an error to another rank. `value` is there when the error is no string and can
+--- travel.
+function ranks.described(value)
+    if getmetatable(value) == failure then return value.errors[1] end
+    local text = type(value) == "string" and value or nil
+    if not text then
+        local fine, said = pcall(tostring, value)
+        local meta = getmetatable(value)
+        local speaks = type(meta) == "table" and meta.__tostring or type(value) == "number"
+        text = fine and speaks and said or ("(error object is a %s value)"):format(type(value))
+    end
+    local described = {message = text, traceback = debug.traceback(text, 2)}
+    if type(value) ~= "string" and pcall(mpi.pack, value) then described.value = value end
+    return described
+end
+
+return ranks
