@@ -62,7 +62,7 @@ end
 local function options()
     language "C"
     targetprefix ""
-    includedirs {"src", "src/base", "src/array", "src/wire", "src/mpi"}
+    includedirs {"src", "src/base", "src/array", "src/wire", "src/mpi", "src/share"}
     buildoptions(warnings)
     buildoptions {lua_include}
     buildoptions(mpi_include)

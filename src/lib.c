@@ -10,6 +10,7 @@
 #include "request.h"
 #include "session.h"
 #include "status.h"
+#include "terminal.h"
 #include "tick.h"
 #include "topology.h"
 #include "wire.h"
@@ -51,6 +52,13 @@ static int lib_load_source(lua_State *L)
     return 1;
 }
 
+/* What Lua modules compiled in require. */
+static const luaL_Reg parts[] = {
+    {"mpi.source", lib_load_source},
+    {"mpi.terminal", luaopen_terminal},
+    {NULL, NULL},
+};
+
 static void lib_preload(lua_State *L)
 {
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
@@ -59,8 +67,7 @@ static void lib_preload(lua_State *L)
         lua_pushcclosure(L, lib_load, 1);
         lua_setfield(L, -2, m->name);
     }
-    lua_pushcfunction(L, lib_load_source);
-    lua_setfield(L, -2, "mpi.source");
+    luaL_setfuncs(L, parts, 0);
     lua_pop(L, 1);
 }
 
@@ -98,5 +105,6 @@ int luaopen_mpi(lua_State *L)
     luaopen_collective_values(L);
     luaopen_topology(L);
     lib_run(L, "mpi.comm");
+    lib_run(L, "mpi.gantt");
     return 1;
 }

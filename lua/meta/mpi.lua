@@ -188,6 +188,32 @@ mpi.version = nil
 ---@type string
 mpi.library_version = nil
 
+--- ## Pictures
+
+--- Draws what every rank did when: a line a rank, in the terminal or, with a name, as an SVG file that a browser shows,
+--- on a light or a dark page, with index and duration of each task as hover text. Only this rank draws, so call it on
+--- one. Raises when the map was not told to trace.
+---
+---     local results, info = comm:map(f, 64, {trace = true})
+---     if comm:rank() == 0 then
+---         mpi.gantt(info)
+---         mpi.gantt(info, "timeline.svg")
+---     end
+---
+--- In the terminal consecutive tasks of a rank alternate between █ and ▒; ▓ stands for several tasks in a column. The
+--- share of the time that the rank was busy, and how many tasks it did, end the line:
+---
+---     64 tasks on 4 ranks in 174 ms, one after another 668 ms: speedup 3.85, efficiency 96 %
+---     rank 0 │█████▒▒▒▒████▒▒▒████▒▒▒▒▒█████▒▒▒▒▒█████████▒▒▒▒▒▒     │  90 %, 14 tasks
+---     rank 1 │██▒▒▒▒██▒▒▒███▒▒▒▒▒▒███▒▒▒█▒▒▒████▒▒▒▒▒██████▒▒███▒▒▒▒ │  98 %, 16 tasks
+---     rank 2 │█████▒▒█████▒█████▒▒▒▒▒▒▒▒▒▒████▒▒▒▒█████▒▒▒▒██▒██████ │  97 %, 19 tasks
+---     rank 3 │██████▒▒▒▒▒▒▒▒▒█████▒▒▒▒▒▒██▒▒▒▒█████▒▒▒▒▒▒████▒▒██████│ 100 %, 15 tasks
+---            └┴───────────────┴───────────────┴───────────────┴──────┘ busy
+---             0               50             100            150 ms
+---@param info table second result of a map with `trace = true`
+---@param path? string name of the SVG file; without it the picture goes to the terminal, as wide as that, else 80 columns
+function mpi.gantt(info, path) end
+
 --- ## Status
 
 --- What a receive or a probe says of the message.
