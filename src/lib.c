@@ -4,6 +4,7 @@
 #include "buffer.h"
 #include "collective.h"
 #include "comm.h"
+#include "handout.h"
 #include "modules.h"
 #include "op.h"
 #include "p2p.h"
@@ -104,6 +105,10 @@ int luaopen_mpi(lua_State *L)
     luaopen_collective(L);
     luaopen_collective_values(L);
     luaopen_topology(L);
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+    luaopen_handout(L);
+    lua_setfield(L, -2, "mpi.handout");
+    lua_pop(L, 1);
     lib_run(L, "mpi.comm");
     lib_run(L, "mpi.gantt");
     return 1;

@@ -17,3 +17,11 @@ function comm:print(...)
     end
     if self:rank() == 0 then print(table.concat(lines, "\n")) end
 end
+
+-- What needs more is loaded when it is first used.
+for _, name in ipairs {"map", "mapreduce", "share"} do
+    comm[name] = function (...)
+        comm[name] = require "mpi.map"[name]
+        return comm[name](...)
+    end
+end

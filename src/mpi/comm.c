@@ -2,6 +2,7 @@
 
 #include "agree.h"
 #include "error.h"
+#include "handout.h"
 #include "progress.h"
 #include "session.h"
 
@@ -15,11 +16,32 @@ bool lm_in_operator;
 
 /* --- arguments -------------------------------------------------------------------------------------------- */
 
-lm_comm *lm_checkcomm(lua_State *L, int arg)
+lm_comm *lm_checkopen(lua_State *L, int arg)
 {
     lm_comm *c = lm_check(L, arg, &lm_comm_kind);
     if (c->comm == MPI_COMM_NULL) luaL_argerror(L, arg, "the communicator was freed");
+    return c;
+}
+
+void lm_refusetask(lua_State *L, const lm_comm *c, const char *call)
+{
+    luaL_error(L, "comm:%s in a task of comm:%s on the same communicator; a task may use others, such as one that comm:dup() "
+                  "made before", call, c->mapping);
+}
+
+/* The same of the running C function. */
+static void comm_refuse(lua_State *L, int arg, const lm_comm *c)
+{
+    lua_Debug at;
+    if (lua_getstack(L, 0, &at) && lua_getinfo(L, "n", &at) && at.name) lm_refusetask(L, c, at.name);
+    luaL_argerror(L, arg, lua_pushfstring(L, "a task of comm:%s uses the communicator that is mapped", c->mapping));
+}
+
+lm_comm *lm_checkcomm(lua_State *L, int arg)
+{
+    lm_comm *c = lm_checkopen(L, arg);
     if (lm_in_operator) luaL_error(L, "an operator cannot communicate");
+    if (c->mapping) comm_refuse(L, arg, c);
     return c;
 }
 
@@ -105,7 +127,7 @@ static int records_end(void)
 /* Pushes the object over two communicators of MPI's. */
 static lm_comm *comm_push(lua_State *L, MPI_Comm comm, MPI_Comm payload, const char *named)
 {
-    lm_comm *c = lm_new(L, &lm_comm_kind, 2);
+    lm_comm *c = lm_new(L, &lm_comm_kind, 3);
     c->record = record_of(L, comm, named);
     c->comm = c->payload = MPI_COMM_NULL;
     MPI_Comm_rank(comm, &c->rank);
@@ -143,19 +165,19 @@ static void comm_pushnamed(lua_State *L, MPI_Comm original, const char *name)
 
 static int comm_rank(lua_State *L)
 {
-    lua_pushinteger(L, lm_checkcomm(L, 1)->rank);
+    lua_pushinteger(L, lm_checkopen(L, 1)->rank);
     return 1;
 }
 
 static int comm_size(lua_State *L)
 {
-    lua_pushinteger(L, lm_checkcomm(L, 1)->size);
+    lua_pushinteger(L, lm_checkopen(L, 1)->size);
     return 1;
 }
 
 static int comm_name(lua_State *L)
 {
-    lm_comm *c = lm_checkcomm(L, 1);
+    lm_comm *c = lm_checkopen(L, 1);
     if (!lua_isnoneornil(L, 2)) {
         size_t length;
         const char *name = luaL_checklstring(L, 2, &length);
@@ -276,7 +298,7 @@ static int comm_subset(lua_State *L)
 
 static int comm_compare(lua_State *L)
 {
-    lm_comm *c = lm_checkcomm(L, 1), *other = lm_checkcomm(L, 2);
+    lm_comm *c = lm_checkopen(L, 1), *other = lm_checkopen(L, 2);
     int result;
     lm_mpi(L, MPI_Comm_compare(c->comm, other->comm, &result), "compare");
     lua_pushstring(L, result == MPI_IDENT     ? "ident"
@@ -286,17 +308,24 @@ static int comm_compare(lua_State *L)
     return 1;
 }
 
-static int comm_free(lua_State *L)
+void lm_releasecomm(lua_State *L, lm_comm *c)
 {
-    lm_comm *c = lm_check(L, 1, &lm_comm_kind);
-    if (c->comm == MPI_COMM_NULL) return 0;
-    if (c->record->named) return luaL_error(L, "%s cannot be freed", c->record->named);
-    comm_agree(L, c, "free", NULL);
     MPI_Comm comm = c->comm, payload = c->payload;
     c->comm = c->payload = MPI_COMM_NULL;
     record_forget(c->record);
     lm_mpi(L, MPI_Comm_free(&payload), "free");
     lm_mpi(L, MPI_Comm_free(&comm), "free");
+}
+
+static int comm_free(lua_State *L)
+{
+    lm_comm *c = lm_check(L, 1, &lm_comm_kind);
+    if (c->comm == MPI_COMM_NULL) return 0;
+    if (c->record->named) return luaL_error(L, "%s cannot be freed", c->record->named);
+    if (c->mapping) comm_refuse(L, 1, c);
+    comm_agree(L, c, "free", NULL);
+    lm_freehandout(L, c);
+    lm_releasecomm(L, c);
     return 0;
 }
 

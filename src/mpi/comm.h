@@ -25,6 +25,8 @@ typedef struct lm_comm {
     uint32_t *sent;    /* messages sent so far, by destination: their sequence numbers; lives in user value 1 */
     long agreed;       /* collectives compared between ranks so far */
     struct lm_letter *letters; /* opened by a probe, not yet received; kept alive by the table in user value 2 */
+    struct handout *handout; /* what maps keep, user value 3; NULL: nothing yet */
+    const char *mapping;     /* the call whose tasks are under way: nothing else may use the communicator; or NULL */
 } lm_comm;
 
 extern const lm_kind lm_comm_kind;
@@ -32,8 +34,13 @@ extern const lm_kind lm_comm_kind;
 /* Set while a Lua operator runs inside an MPI call: no other call may start then. */
 extern bool lm_in_operator;
 
-/* The communicator at arg; a freed one raises. */
+/* The communicator at arg; a freed one raises. For calls that communicate: in a map's task, and in an operator, they
+   raise as well. */
+lm_comm *lm_checkopen(lua_State *L, int arg);
 lm_comm *lm_checkcomm(lua_State *L, int arg);
+
+/* Raises: a task wants to use the communicator whose ranks are at work on its like. */
+void lm_refusetask(lua_State *L, const lm_comm *c, const char *call);
 
 /* A rank of c at arg (PROC_NULL too), named `what` in the message; none or nil gives `otherwise`. */
 int lm_checkrank(lua_State *L, int arg, const lm_comm *c, const char *what, int otherwise);
@@ -44,6 +51,9 @@ lm_comm *lm_newcomm(lua_State *L, MPI_Comm comm, const char *call);
 
 /* The same for MPI_COMM_NULL too, where it pushes nil: this rank was left out. */
 void lm_newcommornil(lua_State *L, MPI_Comm comm, const char *call);
+
+/* Frees what lm_newcomm made. Collective. */
+void lm_releasecomm(lua_State *L, lm_comm *c);
 
 void luaopen_comm(lua_State *L); /* adds constants, communicators and environment to the module on top of the stack */
 

@@ -181,7 +181,7 @@ static void push_integers(lua_State *L, const int *values, int n)
 
 static int topology_coords(lua_State *L)
 {
-    lm_comm *c = lm_checkcomm(L, 1);
+    lm_comm *c = lm_checkopen(L, 1);
     grid g;
     grid_get(L, c, "coords", &g);
     int rank = lua_isnoneornil(L, 2) ? c->rank : (int)lm_checkrange(L, 2, "rank", 0, c->size - 1);
@@ -192,7 +192,7 @@ static int topology_coords(lua_State *L)
 
 static int topology_rank_at(lua_State *L)
 {
-    lm_comm *c = lm_checkcomm(L, 1);
+    lm_comm *c = lm_checkopen(L, 1);
     grid g;
     grid_get(L, c, "rank_at", &g);
     luaL_checktype(L, 2, LUA_TTABLE);
@@ -219,7 +219,7 @@ static int topology_rank_at(lua_State *L)
 /* comm:shift(dim[, n=1]) → source, dest */
 static int topology_shift(lua_State *L)
 {
-    lm_comm *c = lm_checkcomm(L, 1);
+    lm_comm *c = lm_checkopen(L, 1);
     grid g;
     grid_get(L, c, "shift", &g);
     int d = (int)lm_checkrange(L, 2, "dim", 1, g.ndims) - 1;

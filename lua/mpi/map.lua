@@ -1,0 +1,621 @@
+-- comm:map, imap, share, mapreduce: sharing work without a master. The hand-out itself, of ranges of item numbers, is
+-- mpi.handout's, in C; here is what ranks do with the items they take.
+--
+-- All communication is on a communicator of the machinery's own, made at the first map.
+local mpi = require "mpi"
+local handout = require "mpi.handout"
+
+local take, clock = handout.take, handout.clock
+local move = table.move
+
+local map = {}
+
+-- Errors --------------------------------------------------------------------------------------------------------------
+
+-- What a failing task becomes, the same on every rank.
+local task_error = mpi.register("mpi.task_error", {
+    __name = "mpi.task_error",
+    __tostring = function (e) return ("%s  [rank %d, item %d]"):format(e.message, e.rank, e.index) end,
+})
+
+local function text_of(value)
+    local fine, text = pcall(tostring, value)
+    return fine and text or ("(error object is a %s value)"):format(type(value))
+end
+
+-- The script's line, before a text; what is compiled in is not meant.
+local function placed(text)
+    local level = 2
+    while true do
+        local at = debug.getinfo(level, "Sl")
+        if not at then return text end
+        if at.currentline > 0 and not at.source:find "^@mpi/" then
+            return ("%s:%d: %s"):format(at.short_src, at.currentline, text)
+        end
+        level = level + 1
+    end
+end
+
+-- The traceback of a task, without what called the task.
+local function traceback_of(text, level)
+    return (debug.traceback(text, level + 1):gsub("\n[^\n]*%f[%w]mpi/map%.lua:.*$", ""):gsub("\n\t%[C%]: in function 'xpcall'$", ""))
+end
+
+local function new_error(value, rank, index, level)
+    local message = text_of(value)
+    return setmetatable({message = message, value = value, rank = rank, index = index,
+                         traceback = traceback_of(message, level + 1)}, task_error)
+end
+
+-- The error as it travels; a value that cannot becomes its text.
+local function packed_error(e)
+    local fine, text = pcall(mpi.pack, e)
+    if fine then return text end
+    e.value = e.message
+    return mpi.pack(e)
+end
+
+-- Options -------------------------------------------------------------------------------------------------------------
+
+local function one_of(...)
+    local names, known = {...}, {}
+    for _, name in ipairs(names) do known[name] = true end
+    local text = '"' .. table.concat(names, '" or "') .. '"'
+    return function (v) return known[v], text end
+end
+
+local function boolean(v) return type(v) == "boolean", "a boolean" end
+local function count(v) return math.type(v) == "integer" and v >= 1, "an integer from 1" end
+local function anything() return true end
+
+-- For each option: whether a value will do, and what is expected.
+local checks = {
+    to = function (v, comm)
+        return v == "all" or math.type(v) == "integer" and v >= 0 and v < comm:size(),
+            ('"all" or a rank from 0 to %d'):format(comm:size() - 1)
+    end,
+    root = function (v, comm)
+        return math.type(v) == "integer" and v >= 0 and v < comm:size(), ("a rank from 0 to %d"):format(comm:size() - 1)
+    end,
+    schedule = one_of("dynamic", "static", "cyclic"),
+    chunk = count,
+    into = function (v) return handout.is_array(v), "an array" end,
+    errors = one_of("raise", "collect"),
+    seed = function (v) return type(v) == "number", "a number" end,
+    progress = boolean,
+    trace = boolean,
+    items = one_of "same",
+    op = function (v) return handout.is_operator(v), "an operator such as mpi.SUM or a function" end,
+    init = anything,
+}
+
+local options_of = {
+    map = {"to", "schedule", "chunk", "into", "errors", "seed", "progress", "trace", "items", "root"},
+    share = {"schedule", "chunk", "items", "root"},
+    mapreduce = {"op", "init", "chunk", "seed", "progress", "trace", "items", "root"},
+}
+
+local function callable(f)
+    if type(f) == "function" then return true end
+    local mt = debug.getmetatable(f)
+    return type(mt) == "table" and type(mt.__call) == "function"
+end
+
+-- The length of what is to be mapped and what it is, or nil and what is wrong.
+local function kind_of(items)
+    if type(items) == "table" then
+        local n = math.type(items.n) == "integer" and items.n or #items
+        if n < 0 then return nil, ("the list's n is %d"):format(n) end
+        return n, "list"
+    elseif handout.is_array(items) then
+        if items:ndim() == 0 then return nil, "a 0-d array has no items" end
+        return #items, "array"
+    elseif math.type(items) then
+        local n = math.tointeger(items)
+        if n and n >= 0 then return n, "count" end
+        return nil, ("%s is no number of items"):format(items)
+    end
+    return nil, ("items: list, array or count expected, got %s"):format(type(items))
+end
+
+-- What a call is asked for; `mistake` is set when that is wrong. `also` is what all ranks must agree on.
+local function job_of(comm, call, f, items, opts, first)
+    local job = {call = call, f = f, root = 0, to = "all", schedule = "dynamic"}
+    local function wrong(arg, text)
+        job.mistake = job.mistake or ("bad argument #%d to '%s' (%s)"):format(arg, call, text)
+    end
+    if f ~= nil or call ~= "share" then
+        if not callable(f) then wrong(1, ("function expected, got %s"):format(type(f))) end
+    end
+    if opts ~= nil and type(opts) ~= "table" then
+        wrong(first + 1, ("table of options expected, got %s"):format(type(opts)))
+        opts = nil
+    end
+    local names, known = options_of[call], {}
+    for _, name in ipairs(names) do known[name] = true end
+    for name, value in pairs(opts or {}) do
+        if not known[name] then
+            wrong(first + 1, ("unknown option '%s'; known are: %s"):format(tostring(name), table.concat(names, " ")))
+        else
+            local fine, expected = checks[name](value, comm)
+            if not fine then
+                local got = type(value) == "string" and ("'%s'"):format(value) or math.type(value) and tostring(value) or type(value)
+                wrong(first + 1, ("%s is %s, expected %s"):format(name, got, expected))
+            end
+        end
+        job[name] = value
+    end
+    job.same = job.items == "same"
+    job.items = items
+    if job.mistake then return job end
+    if job.same or comm:rank() == job.root then
+        local n, kind = kind_of(items)
+        if not n then wrong(first, kind) end
+        job.n, job.kind = n, kind
+    end
+    job.also = ("%s %s %s %s %s %s %s %s %s %s"):format(
+        job.root, job.to, job.schedule, job.chunk, job.errors, job.seed, job.trace, job.same, job.same and job.n,
+        job.to == "all" and job.into ~= nil)
+    return job
+end
+
+-- Items ---------------------------------------------------------------------------------------------------------------
+
+-- Bytes of an encoded block of items, and how many there may be in it.
+local BLOCK, MOST = 8192, 1024
+
+-- The list as encoded blocks, each of some of its items, and the first item's number of each.
+local function blocks_of(items, n)
+    local blocks, firsts = {}, {}
+    local first, size = 1, 1
+    while first <= n do
+        local last = math.min(first + size - 1, n)
+        local fine, text = pcall(mpi.pack, move(items, first, last, 1, {}))
+        if not fine then
+            error((text:gsub("at value%[(%d+)%]", function (i) return ("at items[%d]"):format(i + first - 1) end)), 0)
+        end
+        blocks[#blocks + 1], firsts[#firsts + 1] = text, first
+        local each = #text / (last - first + 1)
+        size = math.max(1, math.min(BLOCK / each // 1 | 0, MOST, 4 * size))
+        first = last + 1
+    end
+    return {kind = "blocks", n = n, blocks = blocks, firsts = firsts}
+end
+
+-- A function that gives for an item's number a list with the item, how far that is shifted, and the last item in it.
+local function fetch_from(list, n) return function () return list, 0, n end end
+
+local function fetch_from_blocks(given)
+    local blocks, firsts, n = given.blocks, given.firsts, given.n
+    local list, from, upto = nil, 1, 0
+    return function (i)
+        if i < from or i > upto then
+            local low, high = 1, #firsts
+            while low < high do
+                local middle = (low + high + 1) // 2
+                if firsts[middle] <= i then low = middle else high = middle - 1 end
+            end
+            from, upto = firsts[low], (firsts[low + 1] or n + 1) - 1
+            list = mpi.unpack(blocks[low])
+        end
+        return list, from - 1, upto
+    end
+end
+
+-- Gives every rank the number of items and a way to fetch them: nil where the items are their own numbers.
+local function distribute(own, job)
+    local items, here = job.items, own:rank() == job.root
+    if job.same then return job.n, job.kind ~= "count" and fetch_from(items, job.n) or nil end
+    local given
+    if here then
+        if job.kind == "list" and own:size() > 1 then
+            local fine, blocks = pcall(blocks_of, items, job.n)
+            given = fine and blocks or {failed = blocks}
+        elseif job.kind == "array" then
+            given = {kind = "array", n = job.n, shape = {items:shape()}, dtype = items:dtype()}
+        else
+            given = {kind = job.kind, n = job.n}
+        end
+    end
+    if own:size() > 1 then given = own:bcast(given, job.root) end
+    if given.failed then error(placed(given.failed), 0) end
+    if given.kind == "count" then return given.n end
+    if given.kind == "array" then
+        if not here then items = mpi.array.empty(given.shape, given.dtype) end
+        if own:size() > 1 and given.n > 0 then own:Bcast(items, job.root) end
+        return given.n, fetch_from(items, given.n)
+    end
+    return given.n, here and fetch_from(items, given.n) or fetch_from_blocks(given)
+end
+
+-- Begin and end -------------------------------------------------------------------------------------------------------
+
+-- → the handout, when all ranks make the same call
+local function begin(comm, job)
+    local fine, h = pcall(handout.begin, comm, job.call, job.also or "", job.mistake)
+    if not fine then error(placed(h), 0) end
+    return h
+end
+
+-- The ranks meet. → every rank's {began, ended, busy, items, error, what they tell}; the first error by index, unpacked
+local function meet(h, failure, told)
+    local began, ended, busy, done = h:times()
+    h:finish()
+    local own = h:comm()
+    local all = own:allgather {began, ended, busy, done, failure and packed_error(failure) or false, told}
+    local first
+    for _, entry in ipairs(all) do
+        local e = entry[5] and mpi.unpack(entry[5])
+        if e and (not first or e.index < first.index) then first = e end
+    end
+    return all, first
+end
+
+local function info_of(h, all, job)
+    local begin, serial = math.huge, 0
+    for _, entry in ipairs(all) do begin = math.min(begin, entry[1]) end
+    local info = {wall = clock() - begin, per_rank = {n = all.n}}
+    for r, entry in ipairs(all) do
+        serial = serial + entry[3]
+        info.per_rank[r] = {busy = entry[3], idle = math.max(0, info.wall - entry[3]), items = entry[4]}
+    end
+    info.serial = serial
+    info.speedup = serial / info.wall
+    info.efficiency = info.speedup / all.n
+    if job.trace then
+        info.tasks = {}
+        for r, entry in ipairs(all) do
+            local t = entry[6].trace
+            for k = 1, #t, 3 do
+                info.tasks[#info.tasks + 1] = {index = t[k], rank = r - 1, t0 = t[k + 1] - begin, t1 = t[k + 2] - begin}
+            end
+        end
+        table.sort(info.tasks, function (a, b) return a.index < b.index end)
+    end
+    if job.errors == "collect" then
+        info.errors = {}
+        for _, entry in ipairs(all) do
+            for _, e in ipairs(entry[6].errors) do table.insert(info.errors, mpi.unpack(e)) end
+        end
+        table.sort(info.errors, function (a, b) return a.index < b.index end)
+    end
+    return info
+end
+
+-- Tasks ---------------------------------------------------------------------------------------------------------------
+
+-- f with what the options add to each task; `told` collects what the other ranks will want to know.
+local function dressed(job, rank, told)
+    local f = job.f
+    if job.into then
+        local task, into = f, job.into
+        f = function (x, i) into[i] = task(x, i) end
+    end
+    if job.seed then
+        local task, seed, randomseed = f, job.seed, math.randomseed
+        f = function (x, i)
+            randomseed(seed, i)
+            return task(x, i)
+        end
+    end
+    if job.trace then
+        local task, trace = f, {}
+        told.trace = trace
+        f = function (x, i)
+            local t0 = clock()
+            local y = task(x, i)
+            local k = #trace
+            trace[k + 1], trace[k + 2], trace[k + 3] = i, t0, clock()
+            return y
+        end
+    end
+    if job.errors == "collect" then
+        local task, errors = f, {}
+        told.errors = errors
+        f = function (x, i)
+            local fine, y = xpcall(task, function (value) return packed_error(new_error(value, rank, i, 2)) end, x, i)
+            if fine then return y end
+            errors[#errors + 1] = y
+        end
+    end
+    return f
+end
+
+-- Calls body(), which does the tasks, with math.random as it is before and after. → the failure, or nil; at() is the
+-- number of the item under way
+local function work(h, job, rank, at, body)
+    local state = job.seed and handout.random()
+    local fine, failure = xpcall(body, function (value) return new_error(value, rank, at(), 2) end)
+    if state then handout.random(state) end
+    if fine then return end
+    h:stop()
+    return failure
+end
+
+-- Map -----------------------------------------------------------------------------------------------------------------
+
+-- Does all tasks this rank takes. → failure; values and how many; segments: first, last, first, last … of the items that
+-- the values belong to
+local function collect(h, job, rank, fetch, f)
+    local values, k, segments = {}, 0, {}
+    local at = 0
+    local function body()
+        local s, previous = 0, nil
+        for first, last in take, h do
+            local i = first
+            while i <= last do
+                if fetch then
+                    local list, shift, upto = fetch(i)
+                    if upto > last then upto = last end
+                    for j = i, upto do
+                        at, k = j, k + 1
+                        values[k] = f(list[j - shift], j)
+                    end
+                    i = upto + 1
+                else
+                    for j = i, last do
+                        at, k = j, k + 1
+                        values[k] = f(j, j)
+                    end
+                    i = last + 1
+                end
+            end
+            if first - 1 == previous then segments[s] = last
+            else
+                segments[s + 1], segments[s + 2] = first, last
+                s = s + 2
+            end
+            previous = last
+        end
+    end
+    return work(h, job, rank, function () return at end, body), values, segments
+end
+
+-- Puts a rank's values where they belong.
+local function place(results, values, segments)
+    local k = 1
+    for s = 1, #segments, 2 do
+        local first, last = segments[s], segments[s + 1]
+        move(values, k, k + last - first, first, results)
+        k = k + last - first + 1
+    end
+end
+
+-- Above this many items every rank gives its results to the others in turn: less memory, and no limit to the whole.
+local MANY = 10000
+
+-- Brings the results together where they are wanted, else nil.
+local function bring(own, job, n, values, segments)
+    local rank, mine = own:rank(), {values, segments}
+    if own:size() == 1 then
+        local results = handout.list(n)
+        place(results, values, segments)
+        return results
+    end
+    local here = job.to == "all" or job.to == rank
+    local results = here and handout.list(n) or nil
+    if job.to == "all" and n <= MANY then
+        for _, entry in ipairs(own:allgather(mine)) do place(results, entry[1], entry[2]) end
+        return results
+    end
+    if here then place(results, values, segments) end
+    for r = 0, own:size() - 1 do
+        if job.to == "all" then
+            local entry = own:bcast(r == rank and mine or nil, r)
+            if r ~= rank then place(results, entry[1], entry[2]) end
+        elseif r ~= job.to and here then
+            local entry = own:recv(r, 0)
+            place(results, entry[1], entry[2])
+        elseif r == rank and not here then
+            own:send(mine, job.to, 0)
+        end
+    end
+    return results
+end
+
+-- Numbers in an array: bytes that travel at a time.
+local PIECE = 2^19 | 0
+
+-- Agrees on the array that the results go into, if any; a rank that does not need it may have brought none.
+local function agree_into(own, job, n)
+    local here = job.to == "all" or job.to == own:rank()
+    local mine
+    if here and job.into then
+        local length = job.into:ndim() > 0 and #job.into or 0
+        mine = {shape = {job.into:shape()}, dtype = job.into:dtype()}
+        mine.mistake = length ~= n and ("bad argument #3 to '%s' (into has %d %s, there are %d items)"):format(
+            job.call, length, #mine.shape > 1 and "rows" or "elements", n)
+    end
+    local all = {}
+    if job.to == "all" then
+        if mine then all = own:allgather(mine) end
+    else
+        all[1] = own:bcast(mine, job.to)
+    end
+    for r, entry in ipairs(all) do
+        if entry.mistake then error(placed(entry.mistake), 0) end
+        if entry.dtype ~= all[1].dtype or #entry.shape ~= #all[1].shape then
+            error(placed(("the arrays into which the results go differ: %s on rank 0, %s on rank %d"):format(
+                all[1].dtype, entry.dtype, r - 1)), 0)
+        end
+    end
+    if all[1] and not here then job.into = mpi.array.empty(all[1].shape, all[1].dtype) end
+end
+
+-- The rows that rank `from` made go to the ranks that want them, a piece at a time.
+local function bring_rows(own, job, segments, from)
+    local into, rank = job.into, own:rank()
+    local shape = {into:shape()}
+    local row = 8
+    for d = 2, #shape do row = row * shape[d] end
+    local most, left = math.max(1, PIECE // row), 0
+    for s = 1, #segments, 2 do left = left + segments[s + 1] - segments[s] + 1 end
+    local s, skipped = 1, 0
+    while left > 0 do
+        shape[1] = math.min(most, left)
+        local piece = mpi.array.empty(shape, into:dtype())
+        if rank == from then handout.copy_rows(into, segments, s, skipped, piece, true) end
+        if job.to == "all" then own:Bcast(piece, from)
+        elseif rank == from then own:Send(piece, job.to, 0)
+        else own:Recv(piece, from, 0)
+        end
+        if rank ~= from then s, skipped = handout.copy_rows(into, segments, s, skipped, piece, false)
+        else s, skipped = handout.copy_rows(into, segments, s, skipped, piece, nil)
+        end
+        left = left - shape[1]
+    end
+end
+
+local function bring_into(own, job, segments)
+    local rank = own:rank()
+    if own:size() == 1 then return job.into end
+    local all
+    if job.to == "all" then all = own:allgather(segments) else all = own:gather(segments, job.to) end
+    for r = 0, own:size() - 1 do
+        if job.to == "all" or r ~= job.to and (rank == r or rank == job.to) then
+            bring_rows(own, job, r == rank and segments or all[r + 1], r)
+        end
+    end
+    return (job.to == "all" or job.to == rank) and job.into or nil
+end
+
+--- The method comm:map.
+function map.map(comm, f, items, opts)
+    local job = job_of(comm, "map", f, items, opts, 2)
+    local h <close> = begin(comm, job)
+    local own, told = h:comm(), {}
+    local n, fetch = distribute(own, job)
+    if job.to ~= "all" or job.into then agree_into(own, job, n) end
+    h:start(n, job.schedule, job.chunk or 0)
+    local failure, values, segments = collect(h, job, own:rank(), fetch, dressed(job, own:rank(), told))
+    local all, first = meet(h, failure, told)
+    if first then error(first, 0) end
+    local results
+    if job.into then results = bring_into(own, job, segments)
+    else results = bring(own, job, n, values, segments)
+    end
+    return results, info_of(h, all, job)
+end
+
+-- Reduce --------------------------------------------------------------------------------------------------------------
+
+local function combiner(op)
+    if op == nil or op == mpi.SUM then return function (a, b) return a + b end end
+    if op == mpi.PROD then return function (a, b) return a * b end end
+    if type(op) == "function" then return op end
+    local combine = handout.combine
+    return function (a, b) return combine(op, a, b) end
+end
+
+-- Does all tasks this rank takes. → failure; the combined values of the runs of items it did: first item, value …
+local function fold(h, job, rank, fetch, f, op)
+    local parts = {}
+    local at = 0
+    local function body()
+        local p, previous, value = 0, nil, nil
+        for first, last in take, h do
+            if first - 1 ~= previous then
+                if p > 0 then parts[p].value = value end
+                p = p + 1
+                parts[p] = {first = first}
+                at = first
+                value = f(fetch and fetch(first) or first, first)
+                first = first + 1
+            end
+            for j = first, last do
+                at = j
+                value = op(value, f(fetch and fetch(j) or j, j))
+            end
+            previous = last
+        end
+        if p > 0 then parts[p].value = value end
+    end
+    return work(h, job, rank, function () return at end, body), parts
+end
+
+-- The parts of all ranks combined in the order of the items.
+local function combined(job, op, lists)
+    local parts = {}
+    for _, list in ipairs(lists) do move(list, 1, #list, #parts + 1, parts) end
+    table.sort(parts, function (a, b) return a.first < b.first end)
+    local value, from = job.init, 1
+    if value == nil and parts[1] then value, from = parts[1].value, 2 end
+    for p = from, #parts do value = op(value, parts[p].value) end
+    return value
+end
+
+--- The method comm:mapreduce.
+function map.mapreduce(comm, f, items, opts)
+    local job = job_of(comm, "mapreduce", f, items, opts, 2)
+    local h <close> = begin(comm, job)
+    local own, told, op = h:comm(), {}, combiner(job.op)
+    local n, fetch = distribute(own, job)
+    h:start(n, "blocks", job.chunk or 0)
+    local single = fetch and function (i)
+        local list, shift = fetch(i)
+        return list[i - shift]
+    end
+    local failure, parts = fold(h, job, own:rank(), single, dressed(job, own:rank(), told), op)
+    local all, first = meet(h, failure, told)
+    if first then error(first, 0) end
+    local lists, result = own:gather(parts, 0), nil
+    if lists then
+        local fine, value = pcall(combined, job, op, lists)
+        result = {fine, value}
+        if not fine then result[2] = text_of(value) end
+    end
+    result = own:bcast(result, 0)
+    if not result[1] then error(placed(result[2]), 0) end
+    return result[2], info_of(h, all, job)
+end
+
+-- Share ---------------------------------------------------------------------------------------------------------------
+
+local loop = {__name = "comm:share"}
+
+function loop:meet(failure)
+    self.over = true
+    local _, first = meet(self.h, failure)
+    if first then error(first, 0) end
+end
+
+-- The end of the loop, also by break or an error in its body.
+function loop:__close(failure)
+    if self.over then return end
+    self.h:stop()
+    if failure ~= nil then failure = new_error(failure, self.rank, self.at, 2) end
+    self:meet(failure)
+end
+
+loop.__index = loop
+
+--- The method comm:share.
+function map.share(comm, items, opts)
+    local job = job_of(comm, "share", nil, items, opts, 1)
+    local h = begin(comm, job)
+    local self = setmetatable({h = h, rank = comm:rank(), at = 0, over = false}, loop)
+    local fine, n, fetch = pcall(distribute, h:comm(), job)
+    if not fine then
+        h:finish()
+        error(n, 0)
+    end
+    h:start(n, job.schedule, job.chunk or 0)
+    local i, last = 0, 0
+    return function ()
+        i = i + 1
+        if i > last then
+            i, last = take(h)
+            if not i then
+                i, last = 0, -1
+                if not self.over then self:meet() end
+                return nil
+            end
+        end
+        self.at = i
+        if not fetch then return i, i end
+        local list, shift = fetch(i)
+        return i, list[i - shift]
+    end, nil, nil, self
+end
+
+return map

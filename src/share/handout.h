@@ -1,0 +1,17 @@
+/* The hand-out of work: which rank does which items of a map.
+
+   The ranks of a node share a stock in memory: a common range of items, of which every rank takes the next
+   ones, and a range of each rank's own, of which idle ranks take from the far end. Nobody keeps the stock: taking is
+   an atomic operation, so nobody waits for a rank that is busy. Between nodes ranges travel as messages, see
+   between.h. */
+#ifndef LM_HANDOUT_H
+#define LM_HANDOUT_H
+
+#include "comm.h"
+
+/* Forgets what maps keep with a communicator; the next map makes it anew. Collective. */
+void lm_freehandout(lua_State *L, lm_comm *c);
+
+void luaopen_handout(lua_State *L); /* makes the metatable; pushes the module mpi.handout */
+
+#endif

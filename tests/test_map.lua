@@ -1,0 +1,431 @@
+local lu = require "mpi.luaunit"
+local support = dofile "tests/support.lua"
+local message, everywhere = support.message, support.everywhere
+local rank, size = comm:rank(), comm:size()
+
+local schedules = {"dynamic", "static", "cyclic"}
+local function square(x) return x * x end
+
+-- The error f(...) raises.
+local function failure(f, ...)
+    local fine, e = pcall(f, ...)
+    assert(not fine, "no error was raised")
+    return e
+end
+
+local function squares(n)
+    local list = {n = n}
+    for i = 1, n do list[i] = i * i end
+    return list
+end
+
+TestMap = {}
+
+function TestMap:test_every_number_of_items_on_every_communicator()
+    everywhere(function (c)
+        for _, n in ipairs {0, 1, 2, 3, 5, 17, 100} do
+            lu.assertEquals((c:map(square, n)), squares(n))
+        end
+    end)
+end
+
+function TestMap:test_schedules_and_chunks()
+    for _, schedule in ipairs(schedules) do
+        for _, chunk in ipairs {1, 2, 7, 1000} do
+            lu.assertEquals((comm:map(square, 50, {schedule = schedule, chunk = chunk})), squares(50))
+        end
+        lu.assertEquals((comm:map(square, 5000, {schedule = schedule})), squares(5000))
+    end
+end
+
+function TestMap:test_a_static_schedule_gives_every_rank_a_block_and_a_cyclic_one_turns()
+    local _, info = comm:map(square, 12 * size, {schedule = "static", trace = true})
+    for i, task in ipairs(info.tasks) do lu.assertEquals({task.index, task.rank}, {i, (i - 1) // 12}) end
+    _, info = comm:map(square, 12 * size, {schedule = "cyclic", chunk = 3, trace = true})
+    for i, task in ipairs(info.tasks) do lu.assertEquals({task.index, task.rank}, {i, (i - 1) // 3 % size}) end
+end
+
+function TestMap:test_the_items_of_the_root_are_mapped()
+    for root = 0, size - 1 do
+        local items = rank == root and {"a", "b", "c", {deep = "d"}, 5.5} or nil
+        local results = comm:map(function (x, i) return {i, x, rank} end, items, {root = root})
+        lu.assertEquals(results.n, 5)
+        for i, x in ipairs {"a", "b", "c", {deep = "d"}, 5.5} do
+            lu.assertEquals({results[i][1], results[i][2]}, {i, x})
+        end
+    end
+end
+
+function TestMap:test_a_long_list_of_small_and_large_items()
+    local items = {}
+    for i = 1, 3000 do items[i] = i % 100 == 0 and ("x"):rep(20000) .. i or i end
+    local results = comm:map(function (x, i) assert(x == items[i]) return #tostring(x) end, rank == 0 and items or nil)
+    for i = 1, 3000 do assert(results[i] == #tostring(items[i])) end
+end
+
+function TestMap:test_items_that_every_rank_has_are_not_sent()
+    local unsendable = {coroutine.create(print), coroutine.create(print)}
+    local results = comm:map(function (x) return type(x) end, unsendable, {items = "same"})
+    lu.assertEquals(results, {"thread", "thread", n = 2})
+end
+
+function TestMap:test_elements_and_rows_of_arrays_are_items()
+    local results = comm:map(square, rank == 0 and array.range(1, 30) or nil)
+    lu.assertEquals(results, squares(30))
+    local m = array.of {{1, 2}, {3, 4}, {5, 6}}
+    results = comm:map(function (row) return row:sum() end, rank == 0 and m or nil)
+    lu.assertEquals(results, {3, 7, 11, n = 3})
+    lu.assertEquals((comm:map(square, array.zeros(0))), {n = 0})
+end
+
+function TestMap:test_nil_and_false_among_items_and_results_are_kept()
+    local items = {1, nil, false, 4, nil, n = 5}
+    local results = comm:map(function (x) return x end, rank == 0 and items or nil)
+    lu.assertEquals(results.n, 5)
+    for i = 1, 5 do lu.assertEquals(results[i], items[i]) end
+    results = comm:map(function () end, 100)
+    lu.assertEquals(results, {n = 100})
+end
+
+function TestMap:test_results_to_one_rank()
+    for to = 0, size - 1 do
+        local results, info = comm:map(square, 40, {to = to})
+        if rank == to then lu.assertEquals(results, squares(40)) else lu.assertNil(results) end
+        lu.assertEquals(#info.per_rank, size)
+    end
+end
+
+function TestMap:test_many_results()
+    for _, to in ipairs {"all", size - 1} do
+        local results = comm:map(function (i) return i % 3 == 0 and "three" or i / 2 end, 30000, {to = to})
+        if to == "all" or to == rank then
+            for i = 1, 30000 do assert(results[i] == (i % 3 == 0 and "three" or i / 2)) end
+        end
+    end
+end
+
+TestInto = {}
+
+function TestInto:test_numbers_go_into_an_array()
+    for _, schedule in ipairs(schedules) do
+        for _, n in ipairs {0, 1, 7, 1000} do
+            local a = array.zeros(n, "int64")
+            local results = comm:map(square, n, {into = a, schedule = schedule, chunk = 3})
+            lu.assertIs(results, a)
+            for i = 1, n do assert(a[i] == i * i) end
+        end
+    end
+end
+
+function TestInto:test_more_numbers_than_travel_at_a_time()
+    local n = 200001
+    local a = comm:map(square, n, {into = array.zeros(n)})
+    lu.assertTrue(a:eq(array.range(1, n):as "float64" ^ 2):all())
+    for to = 0, size - 1 do
+        a = comm:map(square, n, {into = rank == to and array.zeros(n) or nil, to = to})
+        if rank == to then lu.assertTrue(a:eq(array.range(1, n):as "float64" ^ 2):all()) else lu.assertNil(a) end
+    end
+end
+
+function TestInto:test_arrays_fill_rows_also_of_a_strided_view()
+    local a = comm:map(function (i) return array.of {i, 10 * i} end, 3, {into = array.zeros {3, 2}})
+    lu.assertEquals(a:totable(), {{1, 10}, {2, 20}, {3, 30}})
+    local whole = array.zeros {4, 3}
+    comm:map(square, 4, {into = whole:col(2), chunk = 1})
+    lu.assertEquals(whole:totable(), {{0, 1, 0}, {0, 4, 0}, {0, 9, 0}, {0, 16, 0}})
+end
+
+function TestInto:test_a_wrong_length_raises_before_the_first_task()
+    local called = false
+    lu.assertStrContains(message(comm.map, comm, function () called = true end, 7, {into = array.zeros(6)}),
+        "bad argument #3 to 'map' (into has 6 elements, there are 7 items)")
+    lu.assertFalse(comm:allreduce(called, mpi.LOR))
+end
+
+function TestInto:test_what_is_no_number_raises_with_its_item()
+    local e = failure(comm.map, comm, function (i) return i == 4 and "four" or i end, 7, {into = array.zeros(7)})
+    lu.assertEquals(e.index, 4)
+end
+
+TestErrors = {}
+
+function TestErrors:test_an_error_in_any_task_raises_the_same_on_every_rank_and_the_next_map_works()
+    everywhere(function (c)
+        for _, schedule in ipairs(schedules) do
+            for _, bad in ipairs {1, 23, 40} do
+                local e = failure(c.map, c, function (_, i) if i == bad then error "broken" end return i end, 40, {schedule = schedule})
+                lu.assertEquals(e.index, bad)
+                lu.assertStrMatches(e.message, "tests/test_map.lua:%d+: broken")
+                lu.assertEquals(e.value, e.message)
+                lu.assertStrContains(e.traceback, "stack traceback:\n\ttests/test_map.lua:")
+                lu.assertNotStrContains(e.traceback, "mpi/map.lua")
+                lu.assertEquals(tostring(e), ("%s  [rank %d, item %d]"):format(e.message, e.rank, bad))
+                for _, other in ipairs(c:allgather(tostring(e) .. e.traceback)) do lu.assertEquals(other, tostring(e) .. e.traceback) end
+                lu.assertEquals((c:map(square, 10)), squares(10))
+            end
+        end
+    end)
+end
+
+function TestErrors:test_errors_everywhere_raise_that_of_the_lowest_item()
+    local dup <close> = comm:dup()
+    local e = failure(comm.map, comm, function (_, i)
+        dup:barrier()
+        error("item " .. i, 0)
+    end, size, {schedule = "static"})
+    lu.assertEquals(tostring(e), "item 1  [rank 0, item 1]")
+end
+
+function TestErrors:test_error_values_that_are_no_strings()
+    local e = failure(comm.map, comm, function () error {code = 7} end, 3)
+    lu.assertEquals(e.value, {code = 7})
+    e = failure(comm.map, comm, function () error(nil) end, 3)
+    lu.assertEquals(e.message, "nil")
+    e = failure(comm.map, comm, function () error(coroutine.create(print)) end, 3)
+    lu.assertStrContains(e.value, "thread: ")
+end
+
+function TestErrors:test_collecting_errors_finishes_the_rest()
+    local results, info = comm:map(function (x, i) if i % 10 == 0 then error("bad " .. i, 0) end return x end, 45, {errors = "collect"})
+    lu.assertEquals(results.n, 45)
+    for i = 1, 45 do lu.assertEquals(results[i], i % 10 ~= 0 and i or nil) end
+    lu.assertEquals(#info.errors, 4)
+    for k, e in ipairs(info.errors) do
+        lu.assertEquals({e.message, e.index}, {"bad " .. 10 * k, 10 * k})
+        lu.assertStrContains(e.traceback, "stack traceback:")
+    end
+end
+
+function TestErrors:test_a_task_that_uses_the_communicator_raises_and_names_the_call()
+    local c <close> = comm:dup()
+    for _, case in ipairs {
+        {"barrier", function () c:barrier() end}, {"allreduce", function () c:allreduce(1) end},
+        {"Bcast", function () c:Bcast(array.zeros(1)) end}, {"send", function () c:send(1, 0) end},
+        {"free", function () c:free() end}, {"dup", function () c:dup() end}, {"map", function () c:map(square, 3) end},
+    } do
+        local name, call = table.unpack(case)
+        local e = failure(c.map, c, call, 2 * size)
+        lu.assertStrContains(e.message, ("comm:%s in a task of comm:map on the same communicator"):format(name))
+        lu.assertEquals(c:allreduce(1), size)
+    end
+    lu.assertEquals((c:map(function () return c:size() end, 2)), {size, size, n = 2})
+end
+
+function TestErrors:test_items_that_cannot_travel_raise_on_every_rank()
+    local items = {}
+    for i = 1, 20 do items[i] = i end
+    items[17] = {co = coroutine.create(print)}
+    if size > 1 then
+        lu.assertStrContains(message(comm.map, comm, square, rank == 0 and items or nil), "cannot send a thread at items[17].co")
+    end
+    lu.assertEquals((comm:map(square, 3)), squares(3))
+end
+
+function TestErrors:test_wrong_arguments_raise_on_every_rank()
+    local last = rank == size - 1
+    for _, case in ipairs {
+        {7, 3, nil, "bad argument #1 to 'map' (function expected, got number)"},
+        {square, {}, 7, "bad argument #3 to 'map' (table of options expected, got number)"},
+        {square, 3, {chunks = 2}, "bad argument #3 to 'map' (unknown option 'chunks'; known are: to schedule chunk into"},
+        {square, 3, {chunk = 0}, "bad argument #3 to 'map' (chunk is 0, expected an integer from 1)"},
+        {square, 3, {schedule = "guided"}, "(schedule is 'guided', expected \"dynamic\" or \"static\" or \"cyclic\")"},
+        {square, 3, {to = size}, "bad argument #3 to 'map' (to is " .. size .. ", expected \"all\" or a rank from 0 to " .. size - 1},
+        {square, 3, {into = {}}, "(into is table, expected an array)"},
+    } do
+        local f, items, opts, text = table.unpack(case, 1, 4)
+        lu.assertStrContains(message(function ()
+            if last then comm:map(f, items, opts) else comm:map(square, 3) end
+        end), text)
+    end
+    for _, case in ipairs {{"text", "list, array or count expected, got string"}, {-1, "-1 is no number of items"},
+                           {2.5, "2.5 is no number of items"}} do
+        lu.assertStrContains(message(comm.map, comm, square, case[1]), case[2])
+    end
+end
+
+function TestErrors:test_ranks_that_do_not_make_the_same_call_get_an_error()
+    if size == 1 then return end
+    local text = message(function () if rank == 0 then comm:map(square, 3) else comm:mapreduce(square, 3) end end)
+    lu.assertStrContains(text, "the ranks do not make the same call: [0] comm:map()")
+    text = message(function () comm:map(square, 3, {chunk = rank + 1}) end)
+    lu.assertStrContains(text, "with different arguments")
+end
+
+TestNested = {}
+
+function TestNested:test_maps_on_other_communicators_in_a_task()
+    local half <close> = comm:split(rank % 2)
+    local all = comm:map(function (x)
+        local inner = mpi.COMM_SELF:map(function (y) return x * y end, 4)
+        return inner[4]
+    end, 10)
+    for i = 1, 10 do lu.assertEquals(all[i], 4 * i) end
+    -- every rank has one task, so that the ranks of a half meet in theirs
+    local results = comm:map(function (x) return half:map(square, 3)[3] + x end, size, {schedule = "static"})
+    for i = 1, size do lu.assertEquals(results[i], 9 + i) end
+end
+
+function TestNested:test_an_error_in_the_inner_map()
+    local e = failure(comm.map, comm, function (x)
+        mpi.COMM_SELF:map(function (y) if x == 3 and y == 2 then error("inner", 0) end end, 4)
+    end, 10)
+    lu.assertEquals(e.index, 3)
+    lu.assertEquals(e.message, "inner  [rank 0, item 2]")
+end
+
+TestSeed = {}
+
+local function draws(c, schedule, chunk)
+    return c:map(function () return math.random(1 << 40) + math.random() end, 30, {seed = 42, schedule = schedule, chunk = chunk})
+end
+
+function TestSeed:test_random_numbers_do_not_depend_on_ranks_or_schedule()
+    local expected = draws(mpi.COMM_SELF)
+    lu.assertNotEquals(expected[1], expected[2])
+    everywhere(function (c)
+        for _, schedule in ipairs(schedules) do
+            for chunk = 1, 3 do lu.assertEquals(draws(c, schedule, chunk), expected) end
+        end
+    end)
+end
+
+function TestSeed:test_the_state_of_random_is_put_back()
+    math.randomseed(7)
+    local first = {math.random(), math.random()}
+    math.randomseed(7)
+    math.random()
+    draws(comm)
+    lu.assertEquals(math.random(), first[2])
+    math.randomseed(7)
+    math.random()
+    pcall(comm.map, comm, function () error(math.random()) end, 3, {seed = 1})
+    lu.assertEquals(math.random(), first[2])
+    math.randomseed()
+end
+
+TestInfo = {}
+
+function TestInfo:test_the_times_add_up()
+    local _, info = comm:map(function () mpi.sleep(0.001) end, 5 * size, {trace = true})
+    local items, busy = 0, 0
+    for _, r in ipairs(info.per_rank) do
+        items, busy = items + r.items, busy + r.busy
+        lu.assertAlmostEquals(r.busy + r.idle, info.wall, 1e-9)
+    end
+    lu.assertEquals(items, 5 * size)
+    lu.assertAlmostEquals(busy, info.serial, 1e-9)
+    lu.assertTrue(info.serial >= 5e-3 * size)
+    lu.assertAlmostEquals(info.speedup, info.serial / info.wall, 1e-9)
+    lu.assertAlmostEquals(info.efficiency, info.speedup / size, 1e-9)
+    lu.assertEquals(#info.tasks, 5 * size)
+    for i, t in ipairs(info.tasks) do
+        lu.assertEquals(t.index, i)
+        lu.assertTrue(t.t0 >= 0 and t.t1 >= t.t0 + 1e-3 and t.t1 <= info.wall + 1e-3)
+    end
+end
+
+TestReduce = {}
+
+function TestReduce:test_operators_combine_in_the_order_of_the_items()
+    everywhere(function (c)
+        for _, n in ipairs {1, 2, 7, 100} do
+            for _, chunk in ipairs {false, 1, 5} do
+                local opts = {chunk = chunk or nil, op = function (a, b) return a .. b end}
+                local expected = {}
+                for i = 1, n do expected[i] = "<" .. i .. ">" end
+                lu.assertEquals((c:mapreduce(function (i) return "<" .. i .. ">" end, n, opts)), table.concat(expected))
+            end
+            lu.assertEquals((c:mapreduce(square, n)), n * (n + 1) * (2 * n + 1) // 6)
+            lu.assertEquals((c:mapreduce(square, n, {op = mpi.MAX})), n * n)
+        end
+    end)
+end
+
+function TestReduce:test_init_comes_first_and_stands_for_no_items()
+    lu.assertEquals((comm:mapreduce(square, 0)), nil)
+    lu.assertEquals((comm:mapreduce(square, 0, {init = "none"})), "none")
+    lu.assertEquals((comm:mapreduce(tostring, rank == 0 and {7, 8, 9} or nil, {init = "0", op = function (a, b) return a .. b end})), "0789")
+end
+
+function TestReduce:test_uneven_tasks_keep_the_order()
+    local text = comm:mapreduce(function (i) mpi.sleep(i % 7 == 0 and 0.004 or 0.0005) return string.char(64 + i) end, 26,
+        {op = function (a, b) return a .. b end})
+    lu.assertEquals(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+end
+
+function TestReduce:test_an_operator_or_a_task_that_raises_raises_on_every_rank()
+    local e = failure(comm.mapreduce, comm, function (i) if i == 9 then error("nine", 0) end return i end, 20)
+    lu.assertEquals({e.message, e.index}, {"nine", 9})
+    lu.assertStrContains(tostring(failure(comm.mapreduce, comm, square, 20, {op = function () error("no", 0) end})), "no")
+    lu.assertStrContains(tostring(failure(comm.mapreduce, comm, square, 1, {init = 1, op = function () error("no", 0) end})), "no")
+    lu.assertStrContains(message(comm.mapreduce, comm, square, 3, {op = 7}), "op is 7, expected an operator such as mpi.SUM")
+    lu.assertEquals((comm:mapreduce(square, 3)), 14)
+end
+
+function TestReduce:test_seeded_tasks_give_the_same_on_any_number_of_ranks()
+    local function f() return math.random(1 << 30) end
+    lu.assertEquals((comm:mapreduce(f, 50, {seed = 3})), (mpi.COMM_SELF:mapreduce(f, 50, {seed = 3})))
+end
+
+TestShare = {}
+
+function TestShare:test_every_item_comes_once()
+    everywhere(function (c)
+        for _, schedule in ipairs(schedules) do
+            for _, n in ipairs {0, 1, 3, 50} do
+                local sum = 0
+                for i, item in c:share(n, {schedule = schedule}) do sum = sum + i * item end
+                lu.assertEquals(c:allreduce(sum), n * (n + 1) * (2 * n + 1) // 6)
+            end
+        end
+    end)
+end
+
+function TestShare:test_items_of_the_root()
+    local seen = {}
+    for i, item in comm:share(rank == 0 and {"a", "b", nil, "d", n = 4} or nil) do seen[#seen + 1] = i .. tostring(item) end
+    local all = {}
+    for _, list in ipairs(comm:allgather(seen)) do table.move(list, 1, #list, #all + 1, all) end
+    table.sort(all)
+    lu.assertEquals(all, {"1a", "2b", "3nil", "4d"})
+end
+
+function TestShare:test_break_on_one_rank_ends_the_loop_for_all()
+    for r = 0, size - 1 do
+        local done = 0
+        for i in comm:share(100000, {chunk = 1}) do
+            done = done + 1
+            if rank == r then break end
+        end
+        lu.assertTrue(comm:allreduce(done) < 100000 or size == 1)
+        lu.assertEquals(comm:allreduce(1), size)
+    end
+end
+
+function TestShare:test_leaving_the_loop_in_other_ways()
+    local function first() for i in comm:share(100) do return i end end
+    first()
+    for _ in comm:share(10) do goto out end
+    ::out::
+    lu.assertEquals(comm:allreduce(1), size)
+end
+
+function TestShare:test_an_error_in_the_body_raises_on_every_rank()
+    for _, bad in ipairs {1, 17, 30} do
+        local e = failure(function () for i in comm:share(30) do if i == bad then error("body", 0) end end end)
+        lu.assertEquals({e.message, e.index}, {"body", bad})
+        lu.assertEquals(comm:allreduce(1), size)
+    end
+end
+
+function TestShare:test_a_body_that_uses_the_communicator_raises()
+    local e = failure(function () for _ in comm:share(3 * size) do comm:barrier() end end)
+    lu.assertStrContains(e.message, "comm:barrier in a task of comm:share on the same communicator")
+end
+
+function TestShare:test_wrong_arguments()
+    lu.assertStrContains(message(comm.share, comm, "x"), "bad argument #1 to 'share' (items: list, array or count expected")
+    lu.assertStrContains(message(comm.share, comm, 3, {into = 1}), "bad argument #2 to 'share' (unknown option 'into'")
+end
+
+os.exit(lu.run())
