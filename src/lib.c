@@ -9,6 +9,7 @@
 #include "op.h"
 #include "p2p.h"
 #include "request.h"
+#include "serve.h"
 #include "session.h"
 #include "status.h"
 #include "terminal.h"
@@ -109,6 +110,7 @@ int luaopen_mpi(lua_State *L)
     luaopen_handout(L);
     lua_setfield(L, -2, "mpi.handout");
     lua_pop(L, 1);
+    luaopen_serve(L);
     lib_run(L, "mpi.comm");
     lib_run(L, "mpi.gantt");
     return 1;

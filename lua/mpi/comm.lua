@@ -1,4 +1,4 @@
--- Methods of communicators that need no more than the others: run once, with the module as its argument.
+-- What of the module and its communicators is Lua: run once, with the module as its argument.
 local mpi = ...
 local comm = mpi.comm
 
@@ -25,3 +25,12 @@ for _, name in ipairs {"map", "mapreduce", "share"} do
         return comm[name](...)
     end
 end
+
+-- The same for the module itself: name → the module that puts it there.
+local later = {pool = "mpi.pool", as_completed = "mpi.pool"}
+
+setmetatable(mpi, {__index = function (_, name)
+    if not later[name] then return nil end
+    require(later[name])
+    return rawget(mpi, name)
+end})

@@ -57,7 +57,8 @@ static const char *progress_place(char *text, size_t room)
     else if (w->peer) snprintf(peer, sizeof peer, "%s=%d", w->peer, w->rank);
     if (w->peer && w->tag >= 0) snprintf(tag, sizeof tag, ", tag=%d", w->tag);
     bool known = lm_place(w->L, place, sizeof place);
-    snprintf(text, room, "comm:%s(%s%s)%s%s", w->call, peer, tag, known ? " at " : "", place);
+    if (strpbrk(w->call, ".: ")) snprintf(text, room, "%s%s%s", w->call, known ? " at " : "", place);
+    else snprintf(text, room, "comm:%s(%s%s)%s%s", w->call, peer, tag, known ? " at " : "", place);
     return text;
 }
 
@@ -90,7 +91,8 @@ static void progress_spin(double now)
 /* What a wait of some length makes known. */
 static void progress_tell(double now)
 {
-    if (lm_watch > 0 && now - began >= next_report) {
+    if (lm_waits.limited) return;
+    if (lm_watch > 0 && !lm_waits.serving && now - began >= next_report) {
         progress_report(next_report);
         next_report *= 2;
     }

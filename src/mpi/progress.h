@@ -11,11 +11,13 @@
 /* What this rank is about to wait in; read only when the waiting takes long. */
 typedef struct lm_waiting {
     lua_State *L; /* whose current line is the place; NULL: the program is leaving */
-    const char *call;
+    const char *call; /* a method of communicators, or a full name: "mpi.pool", "future:get" */
     const char *peer; /* "source", "dest", "root", or NULL */
     int rank, tag;    /* of the peer; tag < 0: none to speak of */
     int leaving;      /* as the board takes it */
     bool moving;      /* for a payload that its sender has begun to send: not for ever, and with data to move */
+    bool serving;     /* for work, which may take any time to come: nothing to speak of */
+    bool limited;     /* for some time only: no part of a deadlock */
 } lm_waiting;
 
 extern lm_waiting lm_waits;
@@ -24,7 +26,7 @@ extern unsigned lm_idle; /* looks in vain since lm_wait */
 /* Called before every MPI call that may block. */
 static inline void lm_wait(lua_State *L, const char *call, const char *peer, int rank, int tag)
 {
-    lm_waits = (lm_waiting){L, call, peer, rank, tag, LM_RUNNING, false};
+    lm_waits = (lm_waiting){L, call, peer, rank, tag, .leaving = LM_RUNNING};
     lm_idle = 0;
 }
 

@@ -1,0 +1,240 @@
+/* What a pool (lua/mpi/pool.lua) needs besides messages of Lua values: waiting for whatever comes, on any tag and for
+   a limited time; notes of two integers, which need no Lua to be sent; something that goes on while a task computes;
+   and the end of a rank that leaves its pool with os.exit. */
+#include "serve.h"
+
+#include "comm.h"
+#include "error.h"
+#include "progress.h"
+#include "session.h"
+#include "tick.h"
+
+#include <lauxlib.h>
+#include <stdlib.h>
+#include <time.h>
+
+#define NOTE 3    /* tag of notes on a pool's communicator */
+#define TICK 1e-3 /* seconds */
+
+typedef struct note {
+    int32_t what;
+    uint32_t about;
+} note;
+
+/* Pools this rank is in, the innermost first. They may outlive the Lua state, as their communicators do. */
+typedef struct membership {
+    struct membership *outer;
+    MPI_Comm comm;
+    int rank, size;
+} membership;
+
+static membership *memberships;
+static const char tick_key = 0; /* registry: the function that the tick calls */
+
+/* --- waiting ---------------------------------------------------------------------------------------------- */
+
+/* wait(comm, call[, timeout[, tag]]) → source, tag of the next message, which stays where it is; nothing when none came
+   within `timeout` seconds. What `call` names is told of a long wait; who waits in "mpi.pool" serves, which may take any
+   time. */
+static int serve_wait(lua_State *L)
+{
+    static const char *const calls[] = {"mpi.pool", "pool:call", "future:get", "future:wait", "future:done",
+                                        "mpi.as_completed", "the end of mpi.pool", NULL};
+    lm_comm *c = lm_checkcomm(L, 1);
+    const char *call = calls[luaL_checkoption(L, 2, NULL, calls)];
+    bool limited = !lua_isnoneornil(L, 3);
+    double end = limited ? luaL_checknumber(L, 3) : 0;
+    int there, wanted = lm_checktag(L, 4, MPI_ANY_TAG);
+    MPI_Status status;
+    lm_mpi(L, MPI_Iprobe(MPI_ANY_SOURCE, wanted, c->comm, &there, &status), call);
+    if (!there && !(limited && end <= 0)) {
+        end += MPI_Wtime();
+        lm_wait(L, call, NULL, 0, -1);
+        lm_waits.serving = call == calls[0];
+        lm_waits.limited = limited;
+        do {
+            lm_mpi(L, MPI_Iprobe(MPI_ANY_SOURCE, wanted, c->comm, &there, &status), call);
+            if (!there && lm_ticking() > 0) {
+                lm_waiting waits = lm_waits;
+                lm_tick(L);
+                lm_waits = waits;
+            }
+        } while (!there && !(limited && MPI_Wtime() >= end));
+        lm_waits.serving = lm_waits.limited = false;
+    }
+    if (!there) return 0;
+    lua_pushinteger(L, status.MPI_SOURCE);
+    lua_pushinteger(L, status.MPI_TAG);
+    return 2;
+}
+
+/* --- notes ------------------------------------------------------------------------------------------------ */
+
+/* note(comm, rank, what, about) */
+static int serve_note(lua_State *L)
+{
+    lm_comm *c = lm_checkcomm(L, 1);
+    int rank = lm_checkrank(L, 2, c, "rank", MPI_UNDEFINED);
+    note n = {(int32_t)luaL_checkinteger(L, 3), (uint32_t)luaL_checkinteger(L, 4)};
+    lm_mpi(L, MPI_Send(&n, sizeof n, MPI_BYTE, rank, NOTE, c->comm), "note");
+    return 0;
+}
+
+/* read(comm, rank) → what, about: the next note from a rank */
+static int serve_read(lua_State *L)
+{
+    lm_comm *c = lm_checkcomm(L, 1);
+    int rank = lm_checkrank(L, 2, c, "rank", MPI_UNDEFINED);
+    note n;
+    lm_mpi(L, MPI_Recv(&n, sizeof n, MPI_BYTE, rank, NOTE, c->comm, MPI_STATUS_IGNORE), "read");
+    lua_pushinteger(L, n.what);
+    lua_pushinteger(L, n.about);
+    return 2;
+}
+
+/* --- while a task computes -------------------------------------------------------------------------------- */
+
+static void serve_tick(lua_State *L)
+{
+    if (!lua_checkstack(L, LUA_MINSTACK)) return;
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &tick_key) == LUA_TFUNCTION) lua_call(L, 0, 0);
+    else lua_pop(L, 1);
+}
+
+/* The function at index (nil: none) is called about every TICK seconds while Lua code runs; what it raises, that code
+   gets. */
+static void tick_set(lua_State *L, int index)
+{
+    bool on = !lua_isnil(L, index);
+    lua_pushvalue(L, index);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &tick_key);
+    if (on) lm_starttick(serve_tick, TICK);
+    else lm_stoptick(serve_tick);
+}
+
+/* tick(f), tick(nil) */
+static int serve_settick(lua_State *L)
+{
+    lua_settop(L, 1);
+    tick_set(L, 1);
+    return 0;
+}
+
+/* run(look, handler, f, …) → as xpcall(f, handler, …), with tick(look) meanwhile unless look is nil */
+static int serve_run(lua_State *L)
+{
+    int n = lua_gettop(L) - 3;
+    luaL_checktype(L, 2, LUA_TFUNCTION);
+    lua_pushboolean(L, 1);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &tick_key);
+    lua_rotate(L, 3, 2);
+    if (!lua_isnil(L, 1)) tick_set(L, 1);
+    int status = lua_pcall(L, n, LUA_MULTRET, 2);
+    if (!lua_isnil(L, 1)) tick_set(L, 4);
+    if (status != LUA_OK) {
+        lua_pushboolean(L, 0);
+        lua_replace(L, 3);
+    }
+    lua_remove(L, 4);
+    return lua_gettop(L) - 2;
+}
+
+/* clock() → seconds; the same for all ranks of a machine, as MPI_Wtime is not. */
+static int serve_clock(lua_State *L)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    lua_pushnumber(L, (double)t.tv_sec + 1e-9 * (double)t.tv_nsec);
+    return 1;
+}
+
+/* --- being in a pool -------------------------------------------------------------------------------------- */
+
+/* What a rank tells the others of a pool it leaves by leaving the program; lua/mpi/pool.lua has the same numbers. */
+enum { LEFT_BY_EXIT = 1, LEFT_AT_THE_END = 2 };
+
+/* Rank 0 tells all others, these tell rank 0. */
+static int memberships_end(void)
+{
+    for (; memberships; memberships = memberships->outer) {
+        note n = {lm_ended ? LEFT_AT_THE_END : LEFT_BY_EXIT, 0};
+        membership *m = memberships;
+        if (m->rank > 0) MPI_Send(&n, sizeof n, MPI_BYTE, 0, NOTE, m->comm);
+        for (int r = 1; m->rank == 0 && r < m->size; r++) MPI_Send(&n, sizeof n, MPI_BYTE, r, NOTE, m->comm);
+    }
+    return 0;
+}
+
+/* enter(comm) → the function set by tick; this rank is in a pool on that communicator until leave(comm). */
+static int serve_enter(lua_State *L)
+{
+    lm_comm *c = lm_checkcomm(L, 1);
+    membership *m = calloc(1, sizeof *m);
+    if (!m) return luaL_error(L, "not enough memory");
+    *m = (membership){memberships, c->comm, c->rank, c->size};
+    memberships = m;
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &tick_key);
+    return 1;
+}
+
+static int serve_leave(lua_State *L)
+{
+    lm_comm *c = lm_checkcomm(L, 1);
+    membership **at = &memberships, *m;
+    while ((m = *at) && m->comm != c->comm) at = &m->outer;
+    if (m) *at = m->outer;
+    free(m);
+    return 0;
+}
+
+/* group(comm, ranks, tag) → a communicator of the ranks in the list, which alone call */
+static int serve_group(lua_State *L)
+{
+    lm_comm *c = lm_checkcomm(L, 1);
+    luaL_checktype(L, 2, LUA_TTABLE);
+    int n = (int)lua_rawlen(L, 2), *ranks = lua_newuserdatauv(L, sizeof *ranks * (size_t)(n + 1), 0);
+    for (int i = 0; i < n; i++) {
+        lua_rawgeti(L, 2, i + 1);
+        ranks[i] = lm_checkrank(L, -1, c, "rank", MPI_UNDEFINED);
+        lua_pop(L, 1);
+    }
+    MPI_Group all, some;
+    MPI_Comm new;
+    lm_wait(L, "pool:map", NULL, 0, -1);
+    MPI_Comm_group(c->comm, &all);
+    MPI_Group_incl(all, n, ranks, &some);
+    int code = MPI_Comm_create_group(c->comm, some, (int)luaL_checkinteger(L, 3), &new);
+    MPI_Group_free(&some);
+    MPI_Group_free(&all);
+    lm_mpi(L, code, "group");
+    lm_newcomm(L, new, "group");
+    return 1;
+}
+
+static const luaL_Reg functions[] = {
+    {"wait", serve_wait},
+    {"note", serve_note},
+    {"read", serve_read},
+    {"tick", serve_settick},
+    {"run", serve_run},
+    {"clock", serve_clock},
+    {"enter", serve_enter},
+    {"leave", serve_leave},
+    {"group", serve_group},
+    {NULL, NULL},
+};
+
+static int serve_load(lua_State *L)
+{
+    luaL_newlib(L, functions);
+    return 1;
+}
+
+void luaopen_serve(lua_State *L)
+{
+    lm_atend(memberships_end, false);
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
+    lua_pushcfunction(L, serve_load);
+    lua_setfield(L, -2, "mpi.serve");
+    lua_pop(L, 1);
+}

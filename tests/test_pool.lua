@@ -1,0 +1,512 @@
+local lu = require "mpi.luaunit"
+local support = dofile "tests/support.lua"
+local message = support.message
+local rank, size = comm:rank(), comm:size()
+
+-- Runs f(pool) on rank 0, which alone raises what fails there.
+local function pooled(f)
+    local problem
+    mpi.pool(function (pool)
+        local fine, raised = pcall(f, pool)
+        if not fine then problem = raised end
+    end)
+    if problem then error(problem, 0) end
+end
+
+-- What f(...) raises.
+local function raised(f, ...)
+    local fine, problem = pcall(f, ...)
+    lu.assertFalse(fine)
+    return problem
+end
+
+-- Every rank's value in one list, from what a function gives for a rank.
+local function by_rank(f)
+    local list = {n = size}
+    for r = 0, size - 1 do list[r + 1] = f(r) end
+    return list
+end
+
+TestPool = {}
+
+function TestPool:test_it_runs_on_rank_0_and_returns_there_what_the_function_returns()
+    local got = table.pack(mpi.pool(function (pool)
+        lu.assertEquals(pool:size(), size)
+        return rank, nil, "end", nil
+    end))
+    if rank == 0 then lu.assertEquals(got, {n = 4, 0, nil, "end", nil})
+    else lu.assertEquals(got, {n = 0})
+    end
+    lu.assertEquals(comm:allreduce(1), size)
+end
+
+function TestPool:test_an_error_of_the_function_raises_on_every_rank()
+    lu.assertEquals(message(mpi.pool, function () error "boom" end), "boom")
+    local fine, problem = pcall(mpi.pool, function () error {code = 3} end)
+    lu.assertFalse(fine)
+    lu.assertEquals(problem, {code = 3})
+    local fine, problem = pcall(mpi.pool, function () error(coroutine.create(print)) end)
+    lu.assertFalse(fine)
+    if rank > 0 then lu.assertEquals(problem, "(error object is a thread value)") end
+    lu.assertEquals(comm:allreduce(1), size)
+end
+
+function TestPool:test_a_coroutine_that_is_closed_ends_the_pool()
+    local co = coroutine.create(function () mpi.pool(coroutine.yield) end)
+    lu.assertTrue(coroutine.resume(co))
+    lu.assertTrue(coroutine.close(co))
+    lu.assertEquals(comm:allreduce(1), size)
+end
+
+function TestPool:test_wrong_arguments_are_refused()
+    lu.assertEquals(message(mpi.pool), "bad argument #1 to 'pool' (function expected, got nil)")
+    lu.assertEquals(message(mpi.pool, print, {}), "bad argument #2 to 'pool' (mpi.comm expected, got table)")
+    pooled(function (pool)
+        lu.assertEquals(message(pool.submit, pool, 7), "bad argument #1 to 'submit' (function expected, got number)")
+        lu.assertEquals(message(pool.call, pool), "bad argument #1 to 'call' (function expected, got nil)")
+        lu.assertEquals(message(pool.exec, pool, print), "bad argument #1 to 'exec' (string expected, got function)")
+        lu.assertStrContains(raised(pool.exec, pool, "x = = 1"), "exec:1: unexpected symbol near '='")
+        lu.assertEquals(message(pool.push, pool, {7}), "bad argument #1 to 'push' (names expected, got a number)")
+        lu.assertEquals(message(pool.scatter, pool, "x", 7), "bad argument #2 to 'scatter' (list or array expected, got number)")
+        lu.assertEquals(message(function () return pool[size] end),
+            ("%d is not a rank of this pool, which has %s"):format(size, size == 1 and "rank 0" or "ranks 0-" .. size - 1))
+        lu.assertEquals(message(pool, {0, 0}), "rank 0 is listed twice")
+        lu.assertEquals(message(pool, {}), "a list of ranks is expected, such as pool{0, 2}")
+        lu.assertEquals(message(mpi.as_completed, {7}), "bad argument #1 to 'as_completed' (entry 1 is a number, no future)")
+        local future = pool:submit(print)
+        lu.assertEquals(message(future.get, future, "x"), "bad argument #1 to 'get' (seconds expected, got x)")
+        lu.assertEquals(message(future.wait, future, -1), "bad argument #1 to 'wait' (seconds expected, got -1)")
+    end)
+end
+
+function TestPool:test_pools_of_other_communicators()
+    local half <close> = comm:split(rank % 2)
+    local sum = mpi.pool(function (pool)
+        local s = 0
+        for _, r in ipairs(pool:call(function () return comm:rank() end)) do s = s + r end
+        return s
+    end, half)
+    if half:rank() == 0 then
+        local expected = 0
+        for r = rank, size - 1, 2 do expected = expected + r end
+        lu.assertEquals(sum, expected)
+    end
+    lu.assertEquals(mpi.pool(function (pool) return pool:submit(function () return 7 end):get() end, mpi.COMM_SELF), 7)
+end
+
+function TestPool:test_pools_in_pools()
+    pooled(function (pool)
+        lu.assertEquals(mpi.pool(function (inner) return inner:size() end, mpi.COMM_SELF), 1)
+        if size > 1 then lu.assertStrContains(message(mpi.pool, print), "mpi.pool in the function of a pool") end
+        -- in a call all ranks run the same, so a pool of all of them can be used there
+        local sizes = pool:call(function ()
+            return mpi.pool(function (inner) return #inner:call(function () return 1 end) end) or false
+        end)
+        lu.assertEquals(sizes, by_rank(function (r) return r == 0 and size end))
+        lu.assertEquals(pool:submit(function ()
+            return mpi.pool(function (inner) return inner:submit(function () return "inner" end):get() end, mpi.COMM_SELF)
+        end):get(), "inner")
+    end)
+end
+
+function TestPool:test_a_task_cannot_use_its_pool()
+    pooled(function (pool)
+        local future
+        _G.the_pool, _G.the_future = pool, pool:submit(print)
+        lu.assertEquals(message(pool[0].call, pool[0], function () the_pool:submit(print) end),
+            "pool:submit: a task cannot use its pool  [rank 0]")
+        local queued = pool[0]:submit(print)
+        _G.the_future = queued
+        lu.assertEquals(message(pool[0].call, pool[0], function () the_future:get() end),
+            "future:get: a task cannot use its pool  [rank 0]")
+        lu.assertStrContains(message(pool.call, pool, function () return pool end),
+            "cannot send a table with a metatable that mpi.register has not named at value.f (upvalue 'pool')")
+        _G.the_pool, _G.the_future = nil, nil
+    end)
+end
+
+function TestPool:test_after_its_end_it_cannot_be_used_but_futures_keep_their_results()
+    local kept
+    pooled(function (pool)
+        kept = {pool = pool, done = pool:submit(function () return 7 end)}
+        kept.done:wait()
+        kept.open = pool[0]:submit(print)
+    end)
+    if rank > 0 then return end
+    lu.assertEquals(message(kept.pool.submit, kept.pool, print), "pool:submit: the pool has ended")
+    lu.assertEquals(kept.done:get(), 7)
+    lu.assertEquals(message(kept.open.get, kept.open), "cancelled")
+end
+
+TestParts = {}
+
+function TestParts:test_call_gives_each_ranks_first_result()
+    pooled(function (pool)
+        lu.assertEquals(pool:call(function (a, b) return comm:rank() * a + b, "not this" end, 10, 1),
+            by_rank(function (r) return 10 * r + 1 end))
+        lu.assertEquals(pool:call(function () end), {n = size})
+        lu.assertEquals(pool:call(function (...) return select("#", ...) end, nil, nil), by_rank(function () return 2 end))
+        -- the ranks are in it together
+        lu.assertEquals(pool:call(function () return comm:allreduce(1) end), by_rank(function () return size end))
+    end)
+end
+
+function TestParts:test_parts_have_the_same_methods_on_some_ranks()
+    pooled(function (pool)
+        local last = size - 1
+        lu.assertEquals(pool.ids, table.pack(table.unpack(by_rank(function (r) return r end), 1, size)).n and pool.ids)
+        for r = 0, last do
+            lu.assertEquals(pool[r]:size(), 1)
+            lu.assertEquals(pool[r].ids, {r})
+            lu.assertEquals(pool[r]:call(function () return comm:rank() end), {n = 1, r})
+            lu.assertEquals(pool[r]:submit(function () return comm:rank() end):get(), r)
+        end
+        if size == 1 then return end
+        local two = pool {last, 0}
+        lu.assertEquals(two.ids, {last, 0})
+        lu.assertEquals(two:call(function () return comm:rank() end), {n = 2, last, 0})
+        lu.assertEquals(tostring(two[last]), "mpi.pool (rank " .. last .. ")")
+        two:push {only_two = 7}
+        lu.assertEquals(pool:pull "only_two", by_rank(function (r) return (r == 0 or r == last) and 7 or nil end))
+        pool:push {only_two = false}
+        for _ = 1, 10 do
+            local future = two:submit(function () return comm:rank() end)
+            local got = future:get()
+            lu.assertTrue(got == 0 or got == last)
+            lu.assertEquals(future.rank, got)
+        end
+    end)
+end
+
+function TestParts:test_push_pull_and_exec_work_on_globals()
+    pooled(function (pool)
+        pool:push {a = 1, t = {u = {v = "deep"}}}
+        lu.assertEquals(pool:pull "a", by_rank(function () return 1 end))
+        lu.assertEquals(pool:pull "t.u.v", by_rank(function () return "deep" end))
+        pool:push {["t.u.w"] = 2}
+        lu.assertEquals(pool:pull "t.u", by_rank(function () return {v = "deep", w = 2} end))
+        lu.assertEquals(pool:exec "a = a + comm:rank() return a", by_rank(function (r) return 1 + r end))
+        lu.assertEquals(pool:pull "a", by_rank(function (r) return 1 + r end))
+        lu.assertStrContains(message(pool.pull, pool, "t.none.x"), "cannot pull t.none.x: t.none is a nil value  [rank")
+        lu.assertStrContains(message(pool.push, pool, {["a.b"] = 1}), "cannot push a.b: a is a number value  [rank")
+        pool:exec "a, t = nil"
+    end)
+end
+
+function TestParts:test_scatter_and_gather_of_lists()
+    pooled(function (pool)
+        for _, n in ipairs {0, 1, size, 10} do
+            local list = {}
+            for i = 1, n do list[i] = i * i end
+            pool:scatter("block", list)
+            lu.assertEquals(pool:gather "block", list)
+            local from = 0
+            lu.assertEquals(pool:pull "block", by_rank(function (r)
+                local length = n // size + (r < n % size and 1 or 0)
+                from = from + length
+                return table.move(list, from - length + 1, from, 1, {})
+            end))
+        end
+        pool:exec "block = comm:rank() == 0 and {1} or 7"
+        if size > 1 then lu.assertEquals(message(pool.gather, pool, "block"), "gather: block is a number on rank 1, not a list") end
+        lu.assertEquals(message(pool.gather, pool, "none"), "gather: none is a nil on rank 0, not a list or an array")
+        pool:exec "block = nil"
+    end)
+end
+
+function TestParts:test_scatter_and_gather_of_arrays()
+    pooled(function (pool)
+        for _, n in ipairs {1, size, 10} do
+            local a = array.range(1, 3 * n):reshape {n, 3}
+            pool:scatter("rows", a)
+            lu.assertEquals(pool:call(function () return (rows:shape()) end), by_rank(function (r)
+                return n // size + (r < n % size and 1 or 0)
+            end))
+            lu.assertTrue(pool:gather "rows" == a)
+            pool:exec "rows:mul_(2)"
+            lu.assertTrue(pool:gather "rows" == a * 2)
+        end
+        pool:exec "rows = nil"
+    end)
+end
+
+function TestParts:test_closures_that_share_a_local_still_share_it()
+    pooled(function (pool)
+        local count = 0
+        local function up() count = count + 1 return count end
+        local function get() return count end
+        lu.assertEquals(pool:call(function () up() up() return get() end), by_rank(function () return 2 end))
+        lu.assertEquals(pool:submit(function (f, g) f() return g() end, up, get):get(), 1)
+        lu.assertEquals(count, 0) -- they were copies, on rank 0 too
+    end)
+end
+
+function TestParts:test_what_cannot_be_sent_is_named()
+    pooled(function (pool)
+        local thread = coroutine.create(print)
+        local function bad() return thread end
+        for _, name in ipairs {"submit", "call"} do
+            lu.assertEquals(message(pool[name], pool, bad), "cannot send a thread at value.f (upvalue 'thread')")
+            lu.assertEquals(message(pool[name], pool, print, 1, {t = thread}), "cannot send a thread at value.args[2].t")
+        end
+        lu.assertEquals(message(pool.push, pool, {a = {thread}}), "cannot send a thread at value.args[1].a[1]")
+        lu.assertStrContains(message(pool[size - 1].call, pool[size - 1], function () return coroutine.create(print) end),
+            "a task's result: cannot send a thread at value[1]  [rank " .. size - 1 .. "]")
+        lu.assertEquals(pool:submit(function () return 7 end):get(), 7)
+    end)
+end
+
+TestErrors = {}
+
+function TestErrors:test_equal_errors_are_told_once_with_their_ranks()
+    pooled(function (pool)
+        local all = size == 1 and "rank 0" or "ranks 0-" .. size - 1
+        lu.assertEquals(tostring(raised(pool.exec, pool, "local y = z.x")),
+            ("exec:1: attempt to index a nil value (global 'z')  [%s]"):format(all))
+        lu.assertEquals(message(pool.call, pool, function () error(comm:rank() == 0 and "a" or "b", 0) end),
+            size == 1 and "a  [rank 0]" or ("a  [rank 0]\nb  [%s]"):format(size == 2 and "rank 1" or "ranks 1-" .. size - 1))
+        lu.assertEquals(message(pool.call, pool, function () if comm:rank() == comm:size() - 1 then error("last", 0) end end),
+            ("last  [rank %d]"):format(size - 1))
+        lu.assertEquals(pool:call(function () return 1 end), by_rank(function () return 1 end))
+    end)
+end
+
+function TestErrors:test_an_error_has_message_traceback_rank_and_value()
+    pooled(function (pool)
+        local function inner() error {code = 7} end
+        for _, part in ipairs {pool[0], pool[size - 1]} do
+            local future = part:submit(function () inner() end)
+            local fine, problem = pcall(future.get, future)
+            lu.assertFalse(fine)
+            lu.assertEquals(problem.message, "(error object is a table value)")
+            lu.assertEquals(problem.value, {code = 7})
+            lu.assertEquals(problem.rank, part.ids[1])
+            lu.assertStrMatches(problem.traceback, ".*in upvalue 'inner'.*")
+            lu.assertNotStrContains(problem.traceback, "mpi/pool.lua")
+            lu.assertEquals(tostring(problem), ("(error object is a table value)  [rank %d]"):format(part.ids[1]))
+            -- asked again, it is the same
+            lu.assertIs(select(2, pcall(future.get, future)), problem)
+        end
+    end)
+end
+
+TestFutures = {}
+
+function TestFutures:test_get_gives_all_results_again_and_again()
+    pooled(function (pool)
+        local future = pool:submit(function (...) return ... end, 1, nil, {2}, nil)
+        lu.assertEquals(table.pack(future:get()), {n = 4, 1, nil, {2}, nil})
+        lu.assertEquals(table.pack(future:get()), {n = 4, 1, nil, {2}, nil})
+        lu.assertTrue(future:done())
+        lu.assertTrue(future:wait())
+        lu.assertTrue(future:wait(0))
+        lu.assertTrue(future.t0 >= 0 and future.t1 >= future.t0)
+        lu.assertEquals(tostring(future), "mpi.future (done on rank " .. future.rank .. ")")
+        lu.assertEquals(table.pack(pool:submit(function () end):get()), {n = 0})
+    end)
+end
+
+function TestFutures:test_arguments_and_results_of_any_size()
+    pooled(function (pool)
+        local futures, long = {}, ("x"):rep(1000000)
+        for i = 1, 3 * size do futures[i] = pool:submit(function (s, k) return s .. k, comm:rank() end, long, i) end
+        for i = 3 * size, 1, -1 do lu.assertTrue((futures[i]:get()) == long .. i) end
+    end)
+end
+
+function TestFutures:test_a_thousand_tasks_are_each_done_once()
+    pooled(function (pool)
+        local futures, seen = {}, {}
+        for i = 1, 1000 do futures[i] = pool:submit(function (k) return k end, i) end
+        for future in mpi.as_completed(futures) do
+            local k = future:get()
+            lu.assertNil(seen[k])
+            seen[k] = true
+        end
+        lu.assertEquals(#seen, 1000)
+    end)
+end
+
+-- Holds the rank that runs it until a file is there.
+local function until_there(path)
+    local file
+    repeat
+        mpi.sleep(0.002)
+        file = io.open(path)
+    until file
+    file:close()
+end
+
+local function touch(path) io.open(path, "w"):close() end
+
+-- f(pool, path) with a path that no file has yet, removed afterwards.
+local function with_gate(f)
+    pooled(function (pool)
+        local path = os.tmpname()
+        os.remove(path)
+        local fine, problem = pcall(f, pool, path)
+        os.remove(path)
+        if not fine then error(problem, 0) end
+    end)
+end
+
+function TestFutures:test_as_completed_gives_them_in_the_order_they_end()
+    if size == 1 then -- where it is the order in which they are done
+        return pooled(function (pool)
+            local a, b, order = pool:submit(print), pool:submit(math.abs, 1), {}
+            lu.assertEquals(b:get(), 1)
+            for future in mpi.as_completed {a, b} do table.insert(order, future) end
+            lu.assertIs(order[1], b)
+            lu.assertIs(order[2], a)
+        end)
+    end
+    with_gate(function (pool, gate)
+        local slow, quick = pool[1]:submit(until_there, gate), pool[0]:submit(math.abs, -7)
+        local order = {}
+        for future in mpi.as_completed {slow, quick} do
+            table.insert(order, future)
+            touch(gate)
+        end
+        lu.assertIs(order[1], quick)
+        lu.assertIs(order[2], slow)
+        lu.assertEquals(#order, 2)
+        for _ in mpi.as_completed {} do lu.fail("there is none") end
+        -- an iterator that is left does no harm
+        for _ in mpi.as_completed {pool:submit(math.abs, 1), pool:submit(math.abs, 2)} do break end
+    end)
+end
+
+function TestFutures:test_a_limited_wait_ends()
+    lu.ranks(2)
+    with_gate(function (pool, gate)
+        local future = pool[1]:submit(until_there, gate)
+        lu.assertFalse(future:wait(0.01))
+        lu.assertFalse(future:done())
+        lu.assertEquals(select(2, pcall(future.get, future, 0.01)), "timeout")
+        lu.assertEquals(select(2, pcall(future.get, future, 0)), "timeout")
+        touch(gate)
+        lu.assertEquals(table.pack(future:get()).n, 0)
+    end)
+end
+
+function TestFutures:test_what_only_rank_0_can_do_is_done_when_it_is_asked_for()
+    pooled(function (pool)
+        lu.assertTrue(pool[0]:submit(math.abs, 1):done())
+        lu.assertTrue(pool[0]:submit(math.abs, 1):wait(0))
+        lu.assertEquals(pool[0]:submit(math.abs, -3):get(0), 3)
+    end)
+end
+
+function TestFutures:test_a_queued_task_can_be_cancelled()
+    pooled(function (pool)
+        local future = pool[0]:submit(error, "never runs")
+        lu.assertTrue(future:cancel())
+        lu.assertFalse(future:cancel())
+        lu.assertTrue(future:done())
+        lu.assertEquals(raised(future.get, future), "cancelled")
+        lu.assertEquals(tostring(future), "mpi.future (cancelled)")
+        local finished = pool:submit(math.abs, -1)
+        lu.assertEquals(finished:get(), 1)
+        lu.assertFalse(finished:cancel())
+        lu.assertEquals(finished:get(), 1)
+    end)
+end
+
+function TestFutures:test_a_task_behind_a_running_one_can_be_cancelled()
+    lu.ranks(2)
+    with_gate(function (pool, gate)
+        local first = pool[1]:submit(until_there, gate)
+        local futures = {}
+        for i = 1, 4 do futures[i] = pool[1]:submit(function (k) ran = (ran or "") .. k end, i) end
+        lu.assertTrue(futures[1]:cancel())
+        lu.assertTrue(futures[3]:cancel())
+        touch(gate)
+        first:get()
+        futures[4]:get()
+        lu.assertEquals(pool[1]:pull "ran", {n = 1, "24"})
+        pool[1]:push {ran = false}
+    end)
+end
+
+function TestFutures:test_a_running_task_can_be_cancelled()
+    lu.ranks(2)
+    with_gate(function (pool, gate)
+        local function busy(path)
+            io.open(path, "w"):close()
+            while true do
+                for _ = 1, 1e5 do end
+                pcall(function () while true do end end) -- catching it does not help
+            end
+        end
+        local function asleep(path)
+            io.open(path, "w"):close()
+            mpi.sleep(1000)
+        end
+        local function threaded(path)
+            io.open(path, "w"):close()
+            coroutine.wrap(function () while true do end end)()
+        end
+        for _, f in ipairs {busy, asleep, threaded} do
+            local future = pool[1]:submit(f, gate)
+            until_there(gate)
+            os.remove(gate)
+            lu.assertTrue(future:cancel())
+            lu.assertEquals(raised(future.get, future), "cancelled")
+            lu.assertEquals(pool[1]:submit(math.abs, -5):get(), 5)
+        end
+    end)
+end
+
+function TestFutures:test_open_futures_are_cancelled_at_the_end()
+    lu.ranks(2)
+    local futures = {}
+    with_gate(function (pool, gate)
+        futures[1] = pool[1]:submit(function (path)
+            io.open(path, "w"):close()
+            while true do end
+        end, gate)
+        for i = 2, 5 do futures[i] = pool[1]:submit(math.abs, i) end
+        futures[6] = pool[0]:submit(math.abs, 6)
+        until_there(gate)
+    end)
+    for _, future in ipairs(futures) do
+        lu.assertTrue(future:done())
+        lu.assertEquals(raised(future.get, future), "cancelled")
+    end
+end
+
+function TestFutures:test_a_task_does_not_wait_behind_a_long_one_while_a_rank_is_free()
+    lu.ranks(2)
+    with_gate(function (pool, gate)
+        -- more tasks than ranks: some wait behind the long ones, whose end one of the others brings
+        local futures = {}
+        for i = 1, size - 1 do futures[i] = pool:submit(until_there, gate) end
+        local short = {}
+        for i = 1, size - 1 do short[i] = pool:submit(math.abs, -i) end
+        for i = 1, size - 1 do lu.assertEquals(short[i]:get(), i) end
+        touch(gate)
+        for i = 1, size - 1 do futures[i]:get() end
+        for i = 1, size - 1 do lu.assertEquals(short[i].rank, 0) end
+    end)
+end
+
+function TestFutures:test_other_ranks_go_on_while_rank_0_computes()
+    lu.ranks(3)
+    with_gate(function (pool, gate)
+        -- the tasks of rank 1 end only when rank 0 keeps giving them, while it is itself in something long
+        local others = {}
+        for i = 1, 50 do others[i] = pool[1]:submit(math.abs, -i) end
+        pool[1]:submit(touch, gate)
+        until_there(gate)
+        for i = 1, 50 do lu.assertTrue(others[i]:done()) end
+        -- the same while rank 0 is in a task
+        os.remove(gate)
+        local own = pool[0]:submit(until_there, gate)
+        for i = 1, 50 do others[i] = pool[1]:submit(math.abs, -i) end
+        pool[1]:submit(touch, gate)
+        own:get()
+        lu.assertEquals(own.rank, 0)
+    end)
+end
+
+os.exit(lu.run())
