@@ -124,21 +124,27 @@ project "module"
     links {"mpi", "m", "dl"}
 
 -- Test programs in C: bin/<configuration>/tests/* and, built by premake … fuzz, bin/fuzz/*. Their first line says which
--- sources they are linked with.
+-- sources they are linked with, or nothing. What is not called test_… is a Lua module that tests load.
 
 local function sources_of(path)
     local sources = {}
-    for name in io.open(path):read("*l"):match("with (.+) %*/"):gmatch("%S+") do sources[#sources + 1] = os.matchfiles("src/**/" .. name)[1] end
+    for name in io.open(path):read("*l"):match("with (.+) %*/"):gsub("^nothing$", ""):gmatch("%S+") do sources[#sources + 1] = os.matchfiles("src/**/" .. name)[1] end
     return sources
 end
 
 for _, path in ipairs(os.matchfiles("tests/c/*.c")) do
-    project(path:match("([^/]+)%.c$"))
-        kind "ConsoleApp"
+    local name = path:match("([^/]+)%.c$")
+    project(name)
         options()
         files {path}
         files(sources_of(path))
-        links {":liblua5.4.a", "m", "dl"}
+        if name:find("^test_") then
+            kind "ConsoleApp"
+            links {":liblua5.4.a", "m", "dl"}
+        else
+            kind "SharedLib"
+            buildoptions {"-fPIC"}
+        end
         for name, dir in pairs {release = "bin/tests", debug = "bin/debug/tests", asan = "bin/asan/tests"} do
             config(name)
                 targetdir(dir)

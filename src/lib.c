@@ -5,6 +5,7 @@
 #include "collective.h"
 #include "comm.h"
 #include "handout.h"
+#include "isolate.h"
 #include "modules.h"
 #include "op.h"
 #include "p2p.h"
@@ -56,6 +57,7 @@ static int lib_load_source(lua_State *L)
 
 /* What Lua modules compiled in require. */
 static const luaL_Reg parts[] = {
+    {"mpi.isolate.core", luaopen_isolate},
     {"mpi.source", lib_load_source},
     {"mpi.terminal", luaopen_terminal},
     {NULL, NULL},

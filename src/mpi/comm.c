@@ -23,6 +23,12 @@ lm_comm *lm_checkopen(lua_State *L, int arg)
     return c;
 }
 
+void lm_checkmpi(lua_State *L)
+{
+    if (lm_in_operator) luaL_error(L, "an operator cannot communicate");
+    if (lm_isolated) luaL_error(L, "a task in isolation cannot communicate");
+}
+
 void lm_refusetask(lua_State *L, const lm_comm *c, const char *call)
 {
     luaL_error(L, "comm:%s in a task of comm:%s on the same communicator; a task may use others, such as one that comm:dup() "
@@ -40,7 +46,7 @@ static void comm_refuse(lua_State *L, int arg, const lm_comm *c)
 lm_comm *lm_checkcomm(lua_State *L, int arg)
 {
     lm_comm *c = lm_checkopen(L, arg);
-    if (lm_in_operator) luaL_error(L, "an operator cannot communicate");
+    lm_checkmpi(L);
     if (c->mapping) comm_refuse(L, arg, c);
     return c;
 }
@@ -321,6 +327,7 @@ static int comm_free(lua_State *L)
 {
     lm_comm *c = lm_check(L, 1, &lm_comm_kind);
     if (c->comm == MPI_COMM_NULL) return 0;
+    lm_checkmpi(L);
     if (c->record->named) return luaL_error(L, "%s cannot be freed", c->record->named);
     if (c->mapping) comm_refuse(L, 1, c);
     comm_agree(L, c, "free", NULL);

@@ -34,8 +34,11 @@ extern const lm_kind lm_comm_kind;
 /* Set while a Lua operator runs inside an MPI call: no other call may start then. */
 extern bool lm_in_operator;
 
-/* The communicator at arg; a freed one raises. For calls that communicate: in a map's task, and in an operator, they
-   raise as well. */
+/* Raises where MPI must not be called: in an operator, and in an isolated task. */
+void lm_checkmpi(lua_State *L);
+
+/* The communicator at arg; a freed one raises. For calls that communicate: in a map's task, and where lm_checkmpi does,
+   they raise as well. */
 lm_comm *lm_checkopen(lua_State *L, int arg);
 lm_comm *lm_checkcomm(lua_State *L, int arg);
 

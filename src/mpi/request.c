@@ -187,7 +187,11 @@ void lm_openrequest(lua_State *L, lm_request *r, int type)
 
 /* --- results ---------------------------------------------------------------------------------------------- */
 
-static lm_request *request_check(lua_State *L, int arg) { return lm_check(L, arg, &request_kind); }
+static lm_request *request_check(lua_State *L, int arg)
+{
+    lm_checkmpi(L);
+    return lm_check(L, arg, &request_kind);
+}
 
 /* Pushes value and status of a completed request; raises what went wrong on the way. */
 static int request_push(lua_State *L, int index, lm_request *r)
@@ -272,7 +276,7 @@ static int method_cancel(lua_State *L)
 
 static int method_tostring(lua_State *L)
 {
-    const lm_request *r = request_check(L, 1);
+    const lm_request *r = lm_check(L, 1, &request_kind);
     lua_pushfstring(L, "mpi.request (%s at %s, %s)", r->call, *r->place ? r->place : "?",
                     r->cancelled ? "cancelled" : r->state == LM_COMPLETE ? "complete" : "open");
     return 1;
@@ -310,7 +314,8 @@ static void request_close(lm_request *r)
 
 static int method_gc(lua_State *L)
 {
-    lm_request *r = request_check(L, 1);
+    if (lm_isolated) return 0;
+    lm_request *r = lm_check(L, 1, &request_kind);
     request_close(r);
     list_remove(&finished, r); /* the registry goes with the Lua state */
     return 0;
@@ -321,6 +326,7 @@ static int method_gc(lua_State *L)
 /* The request in entry i of the list at arg 1, pushed; NULL when there is none. Anything else raises. */
 static lm_request *list_get(lua_State *L, lua_Integer i)
 {
+    lm_checkmpi(L);
     if (lua_rawgeti(L, 1, i) == LUA_TNIL || (lua_isboolean(L, -1) && !lua_toboolean(L, -1))) return NULL;
     lm_request *r = lm_test(L, -1, &request_kind);
     if (!r) luaL_argerror(L, 1, lua_pushfstring(L, "entry %I: mpi.request expected, got %s", i, luaL_typename(L, -1)));

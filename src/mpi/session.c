@@ -29,13 +29,14 @@ static MPI_Comm leaving = MPI_COMM_NULL; /* where the ranks meet at the end */
 
 /* --- beginning and end ------------------------------------------------------------------------------------ */
 
-bool lm_ended;
+bool lm_ended, lm_isolated;
 
 int lm_clamp(int status) { return status == 0 ? 0 : status < 1 ? 1 : status > 125 ? 125 : status; }
 
 void lm_abort(int status)
 {
     fflush(NULL);
+    if (lm_isolated) _exit(lm_clamp(status));
     leaving = MPI_COMM_NULL;
     MPI_Abort(MPI_COMM_WORLD, lm_clamp(status));
     _exit(lm_clamp(status));
@@ -168,6 +169,7 @@ static int session_cores(lua_State *L)
 
 static int session_abort(lua_State *L)
 {
+    if (lm_isolated) return luaL_error(L, "a task in isolation cannot end the job");
     lm_abort((int)luaL_optinteger(L, 1, 1));
 }
 

@@ -24,6 +24,9 @@ _Noreturn void lm_abort(int status);
 /* Set when the program has come to its end by itself: a status of 0 is then no os.exit(0). */
 extern bool lm_ended;
 
+/* Set in a forked child that runs one task: it has no part in MPI, and must not call it. */
+extern bool lm_isolated;
+
 /* Whether this rank is the first of its job on this machine to fail: only that one speaks. The others wait here until
    the first one's abort ends them. */
 void lm_fail(void);

@@ -1,6 +1,7 @@
 #include "tick.h"
 
 #include "comm.h"
+#include "session.h"
 
 #include <lauxlib.h>
 #include <signal.h>
@@ -30,7 +31,7 @@ static double now(void)
 
 void lm_tick(lua_State *L)
 {
-    if (lm_in_operator) return;
+    if (lm_in_operator || lm_isolated) return;
     double t = now();
     for (int i = 0; i < SERVED; i++) {
         if (!list[i].serve || t < list[i].next) continue;
