@@ -63,7 +63,7 @@ static const luaL_Reg parts[] = {
     {NULL, NULL},
 };
 
-static void lib_preload(lua_State *L)
+void lm_preload(lua_State *L)
 {
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
     for (const lm_module *m = lm_modules; m->name; m++) {
@@ -88,7 +88,7 @@ static void lib_run(lua_State *L, const char *name)
 int luaopen_mpi(lua_State *L)
 {
     lm_beginsession();
-    lib_preload(L);
+    lm_preload(L);
     luaopen_tick(L);
     luaopen_buffer(L);
     luaopen_status(L);

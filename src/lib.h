@@ -7,4 +7,7 @@
 /* Starts MPI when it is not running, and is collective then. */
 __attribute__((visibility("default"))) int luaopen_mpi(lua_State *L);
 
+/* Makes the Lua modules compiled in known to require. */
+void lm_preload(lua_State *L);
+
 #endif

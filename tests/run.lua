@@ -3,6 +3,8 @@
 -- tests/test_<name>.lua     a suite on mpi.luaunit, run on 1, 2, 3 and 4 ranks
 -- tests/<group>/<name>.lua  a case: a whole job of which exit code and output are looked at; group fail: jobs that go
 --                           wrong, program: the program and the scripts around it
+-- tests/repl/<name>.txt     sessions at the prompt, piped in: a line "# 4 ranks" begins one, lines that begin with "> " or
+--                           ">> " are typed, what stands between them is what they show
 -- tests/c/test_<name>.c     a program without Lua scripts or ranks, built with luampi: c/<name>, a case that is to end with 0
 --
 -- A file says what it needs in its first comment lines:
@@ -251,6 +253,48 @@ local function run_case_on(name, n, asked)
     return not wrong
 end
 
+-- Sessions at the prompt ------------------------------------------------------------------------------------------
+
+-- A file of sessions → list of {ranks =, input =, output =}
+local function sessions_of(path)
+    local list, session = {}, nil
+    for line in io.lines(path) do
+        local n = line:match("^# (%d+) ranks?$")
+        if n then
+            if session then session.output = session.output:gsub("\n\n$", "\n") end
+            session = {ranks = math.tointeger(n), input = "", output = ""}
+            table.insert(list, session)
+        elseif session then
+            local typed = line:match("^>>? (.*)$") or line:match("^>>?$") and ""
+            if typed then session.input = session.input .. typed .. "\n" else session.output = session.output .. line .. "\n" end
+        end
+    end
+    return list
+end
+
+-- The first line in which two texts differ, or nil
+local function difference(expected, got)
+    if expected == got then return nil end
+    local number, next_line = 1, got:gmatch("([^\n]*)\n")
+    for line in expected:gmatch("([^\n]*)\n") do
+        local other = next_line() or "(the end)"
+        if line ~= other then return ("line %d of the output is %s\n  not %s"):format(number, other, line) end
+        number = number + 1
+    end
+    return ("line %d of the output should not be there: %s"):format(number, next_line() or "(without an end)")
+end
+
+-- → true when the session shows what it should
+local function run_session(name, session)
+    local input <close> = assert(io.open(scratch .. "/in", "wb"))
+    input:write(session.input)
+    input:close()
+    local job = run(("%s $luampi -i <%s/in"):format(session.ranks > 1 and "$mpirun -n " .. session.ranks or "", scratch), 20)
+    local wrong = complaint(job, {exit = {"0"}}) or difference(session.output, job.out)
+    if wrong or options.verbose then report(("%s, %s: %s"):format(name, ranks_name(session.ranks), wrong or "passed"), job) end
+    return not wrong
+end
+
 -- All ------------------------------------------------------------------------------------------------------------
 
 local total = {passed = 0, failed = 0, skipped = 0}
@@ -275,17 +319,30 @@ local function run_suite(name)
     line(name, ("on %s"):format(table.concat(ranks, " ")), sum[1], sum[2], sum[3], seconds() - began)
 end
 
+-- A file's cases: how many passed and failed
+local function run_file(name)
+    local passed, failed = 0, 0
+    local function count(fine) if fine then passed = passed + 1 else failed = failed + 1 end end
+    if name:find("^repl/") then
+        for _, session in ipairs(sessions_of("tests/" .. name .. ".txt")) do
+            if #ranks_of({ranks = {tostring(session.ranks)}}) > 0 then count(run_session(name, session)) end
+        end
+        return passed, failed
+    end
+    local program = name:match("^c/(.+)$")
+    local asked = program and {exit = {"0"}, run = {bin .. "/tests/test_" .. program}} or header("tests/" .. name .. ".lua", true)
+    if not asked.exit then error(("tests/%s.lua: no line '-- exit: CODE'"):format(name), 0) end
+    if not (options.asan and asked.asan) then
+        for _, n in ipairs(asked.run and {0} or ranks_of(asked, {4})) do count(run_case_on(name, n, asked)) end
+    end
+    return passed, failed
+end
+
 local function run_cases(group, names)
     local began, passed, failed = seconds(), 0, 0
     for _, name in ipairs(names) do
-        local program = name:match("^c/(.+)$")
-        local asked = program and {exit = {"0"}, run = {bin .. "/tests/test_" .. program}} or header("tests/" .. name .. ".lua", true)
-        if not asked.exit then error(("tests/%s.lua: no line '-- exit: CODE'"):format(name), 0) end
-        if not (options.asan and asked.asan) then
-            for _, n in ipairs(asked.run and {0} or ranks_of(asked, {4})) do
-                if run_case_on(name, n, asked) then passed = passed + 1 else failed = failed + 1 end
-            end
-        end
+        local p, f = run_file(name)
+        passed, failed = passed + p, failed + f
     end
     if passed + failed == 0 then return end
     line(group, "", passed, failed, 0, seconds() - began)
@@ -299,13 +356,13 @@ local function means(name, item)
     table.insert(items_of[name], item)
 end
 
-for path in output_of("ls tests/test_*.lua tests/fail/*.lua tests/program/*.lua tests/c/test_*.c 2>/dev/null"):gmatch("[^\n]+") do
+for path in output_of("ls tests/test_*.lua tests/fail/*.lua tests/program/*.lua tests/repl/*.txt tests/c/test_*.c 2>/dev/null"):gmatch("[^\n]+") do
     local suite, group = path:match("^tests/test_([^/]+)%.lua$"), path:match("^tests/([^/]+)/")
     if suite then
         table.insert(suites, suite)
         means(suite, suite)
     else
-        local case = path:match("^tests/(.+)%.lua$") or "c/" .. path:match("test_(.+)%.c$")
+        local case = path:match("^tests/(.+)%.lua$") or path:match("^tests/(.+)%.txt$") or "c/" .. path:match("test_(.+)%.c$")
         if not items_of[group] then table.insert(groups, group) end
         means(group, case)
         means(case, case)

@@ -1,6 +1,6 @@
 -- What several ranks have to say, as few words: equal texts merged, each with the ranks it comes from.
 
-local mpi = require "mpi"
+local mpi = package.loaded.mpi -- nil where there is only text to merge
 
 local ranks = {}
 
@@ -14,6 +14,27 @@ function ranks.list(list)
         i = last + 1
     end
     return table.concat(parts, ",")
+end
+
+--- "0-2,5" → {0, 1, 2, 5}, in ascending order and without doubles, for a job of `size` ranks; or nil and what is
+--- wrong.
+function ranks.parse(text, size)
+    local chosen, list = {}, {}
+    for part in (text .. ","):gmatch("([^,]*),") do
+        local first, last = part:match("^%s*(%d+)%s*%-%s*(%d+)%s*$")
+        first = first or part:match("^%s*(%d+)%s*$")
+        if not first then return nil, ("'%s' is no rank or range of ranks"):format(part) end
+        first, last = math.tointeger(tonumber(first)), math.tointeger(tonumber(last or first))
+        if not (first and last) or math.max(first, last) >= size then
+            return nil, ("no rank %s: this job has ranks 0 to %d"):format(last or first or part, size - 1)
+        end
+        if first > last then return nil, ("'%s': the range is empty"):format(part) end
+        for rank = first, last do chosen[rank] = true end
+    end
+    for rank = 0, size - 1 do
+        if chosen[rank] then list[#list + 1] = rank end
+    end
+    return list
 end
 
 --- {0, 1, 2, 5} → "ranks 0-2,5"; {3} → "rank 3".
@@ -52,7 +73,7 @@ function failure:__tostring()
     return table.concat(lines, "\n")
 end
 
-mpi.register("mpi.failure", failure)
+if mpi then mpi.register("mpi.failure", failure) end
 
 --- One error object of what went wrong on one rank or several: `errors` is a list of {message, traceback, rank, value}
 --- in the order of the ranks. Its own message, traceback, rank and value are the first one's.

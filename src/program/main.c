@@ -1,8 +1,11 @@
 /* The program: bin/luampi. */
+#include "attendant.h"
+#include "capture.h"
 #include "lib.h"
 #include "options.h"
 #include "output.h"
 #include "session.h"
+#include "prompt.h"
 
 #include <errno.h>
 #include <lauxlib.h>
@@ -209,15 +212,15 @@ static void run_script(lua_State *L, int argc, char **argv, int script)
     call(L, n);
 }
 
-int main(int argc, char **argv)
+/* A state with all that scripts find in it. */
+static lua_State *new_state(const lm_options *options, int argc, char **argv)
 {
-    lm_options options = lm_readoptions(argc, argv);
     lua_State *L = luaL_newstate();
     if (!L) {
         fputs("luampi: not enough memory\n", stderr);
-        return 1;
+        exit(1);
     }
-    if (options.no_environment) {
+    if (options->no_environment) {
         lua_pushboolean(L, 1);
         lua_setfield(L, LUA_REGISTRYINDEX, "LUA_NOENV");
     }
@@ -233,17 +236,64 @@ int main(int argc, char **argv)
     lua_pushliteral(L, "mpi.program");
     lua_call(L, 1, 0);
     lua_settop(L, 0);
-    make_arg(L, argc, argv, options.script);
+    make_arg(L, argc, argv, options->script);
+    if (options->warnings) lua_warning(L, "@on", 0);
+    return L;
+}
+
+/* What comes before script and prompt. */
+static void run_first(lua_State *L, const lm_options *options, char **argv)
+{
+    if (!options->no_environment) run_init(L);
+    run_statements(L, argv, options->script);
+}
+
+/* The prompt; *status becomes what the program ends with. Returns whether it wants to go on in a new state. */
+static bool run_prompt(lua_State *L, bool at_terminal, bool strict, int *status)
+{
+    static const luaL_Reg modules[] = {
+        {"mpi.capture", luaopen_capture}, {"mpi.prompt", luaopen_prompt}, {"mpi.attendant", luaopen_attendant}, {NULL, NULL},
+    };
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
+    luaL_setfuncs(L, modules, 0);
+    lua_pushcfunction(L, message_handler);
+    lua_getglobal(L, "require");
+    lua_pushliteral(L, "mpi.repl");
+    lua_call(L, 1, 1);
+    lua_getfield(L, -1, "run");
+    lua_createtable(L, 0, 2);
+    lua_pushboolean(L, at_terminal);
+    lua_setfield(L, -2, "atterminal");
+    lua_pushboolean(L, strict);
+    lua_setfield(L, -2, "strict");
+    if (lua_pcall(L, 1, 2, 2) != LUA_OK) die(L);
+    *status = (int)lua_tointeger(L, -1);
+    bool again = !strcmp(lua_tostring(L, -2), "reset");
+    lua_settop(L, 0);
+    return again;
+}
+
+int main(int argc, char **argv)
+{
+    lm_options options = lm_readoptions(argc, argv);
+    lua_State *L = new_state(&options, argc, argv);
+    int status = 0;
     if (options.version) {
         int rank;
         MPI_Comm_rank(MPI_COMM_WORLD, &rank);
         if (rank == 0) puts(lm_version());
     }
-    if (options.warnings) lua_warning(L, "@on", 0);
-    if (!options.no_environment) run_init(L);
-    run_statements(L, argv, options.script);
-    if (options.script < argc || !(options.statements || options.version)) run_script(L, argc, argv, options.script);
+    run_first(L, &options, argv);
+    bool script = options.script < argc, idle = !script && !options.statements && !options.version;
+    bool at_terminal = (options.interactive || idle) && lm_atterminal();
+    bool prompt = options.interactive || at_terminal;
+    if (script || (idle && !prompt)) run_script(L, argc, argv, options.script);
+    while (prompt && run_prompt(L, at_terminal, options.strict, &status)) {
+        lua_close(L);
+        L = new_state(&options, argc, argv);
+        run_first(L, &options, argv);
+    }
     lua_close(L);
-    lm_ended = true;
-    return 0;
+    lm_ended = status == 0;
+    return status;
 }

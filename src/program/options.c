@@ -14,18 +14,21 @@
 static const char help[] =
     "usage: luampi [options] [script [args]]\n"
     "       mpirun -n 4 luampi [options] [script [args]]\n"
-    "Runs a Lua script on every rank; without a script, what standard input holds.\n"
+    "Runs a Lua script on every rank. Without a script: at a terminal a prompt on rank 0, whose lines every rank runs;\n"
+    "else what standard input holds.\n"
     "\n"
     "  -n N            start N ranks with mpirun, as this machine needs it\n"
     "  --hostfile F    with -n: the hosts, as mpirun takes them\n"
     "  -e stat         execute the string 'stat'\n"
     "  -l mod          require library 'mod' into global 'mod'\n"
     "  -l g=mod        require library 'mod' into global 'g'\n"
+    "  -i              the prompt after the script and without a terminal; what is piped in shows its results only\n"
     "  -v              show version information\n"
     "  -E              ignore environment variables\n"
     "  -W              turn warnings on\n"
     "  --check=WHEN    compare the ranks' collective calls: first (1000 on a communicator), all, none\n"
     "  --watch S       a rank that waits longer than S seconds says so (60; 0: never)\n"
+    "  --strict        with -i and without a terminal: exit with 1 when a line failed\n"
     "  --help, --version\n"
     "  --              stop handling options\n"
     "  -               stop handling options and execute standard input";
@@ -152,7 +155,9 @@ lm_options lm_readoptions(int argc, char **argv)
             const char *statement = lm_statement(argv, &i);
             if (!statement || (!option[2] && *statement == '-')) refuse("'%s' needs argument", option);
             o.statements = true;
-        } else if (!strcmp(option, "-v")) o.version = true;
+        } else if (!strcmp(option, "-i")) o.interactive = true;
+        else if (!strcmp(option, "--strict")) o.strict = true;
+        else if (!strcmp(option, "-v")) o.version = true;
         else if (!strcmp(option, "-E")) o.no_environment = true;
         else if (!strcmp(option, "-W")) o.warnings = true;
         else refuse("unrecognized option '%s'", option);

@@ -7,6 +7,7 @@
 typedef struct lm_options {
     int script;          /* index of the script in argv; argc: none */
     bool version, warnings, no_environment;
+    bool interactive, strict; /* -i, --strict */
     bool statements;     /* there are -e or -l: argv[1] … argv[script - 1] has them in order */
 } lm_options;
 

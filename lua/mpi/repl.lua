@@ -1,0 +1,264 @@
+-- The prompt: rank 0 reads lines, every rank runs them, rank 0 shows what came of it.
+
+local mpi = require "mpi"
+local capture = require "mpi.capture"
+local help = require "mpi.help"
+local ranks = require "mpi.ranks"
+
+local load, print, type = load, print, type
+local pack, unpack = table.pack, table.unpack
+
+local rank, size = mpi.COMM_WORLD:rank(), mpi.COMM_WORLD:size()
+
+-- What every rank does ----------------------------------------------------------------------------------------
+
+-- A line is an expression or statements.
+local function compile(code)
+    local f = load("return " .. code, "=stdin", "t")
+    if f then return f end
+    return load(code, "=stdin", "t")
+end
+
+-- The calls that led from the line to the error, without those that are the prompt's own; nil when they tell nothing
+-- that is not in the message.
+local function essence(trace)
+    local calls, functions = {}, 0
+    for call in trace:gmatch("\n(\t[^\n]+)") do
+        if call:find("^\tmpi/repl%.lua:") or call:find("^\tmpi/show%.lua:") then
+            while #calls > 0 and (calls[#calls]:find("^\t%[C%]:") or calls[#calls] == "\t(...tail calls...)") do
+                table.remove(calls)
+            end
+            break
+        end
+        if not (#calls == 0 and call == "\t[C]: in function 'error'") then calls[#calls + 1] = call end
+        if call:find(": in main chunk$") then break end
+        if not call:find("^\t%[C%]:") then functions = functions + 1 end
+    end
+    return functions > 0 and "stack traceback:\n" .. table.concat(calls, "\n") or nil
+end
+
+local show
+
+local function handler(message)
+    if type(message) ~= "string" then
+        local mt = debug.getmetatable(message)
+        message = type(mt) == "table" and mt.__tostring and tostring(message)
+            or ("(error object is a %s value)"):format(type(message))
+    end
+    return {message, debug.traceback("", 2):gsub("^\n", "")}
+end
+
+local interrupt = {}
+
+function interrupt.run(f, ...)
+    local results = pack(xpcall(f, handler, ...))
+    if results[1] then return unpack(results, 1, results.n) end
+    return false, unpack(results[2])
+end
+
+local private
+
+function interrupt.meet()
+    private:barrier()
+    return false
+end
+
+-- Collective: a job of rank 0's, {code=, on=}. Rank 0 gets what came of it, by rank.
+local function perform(job)
+    local own = {}
+    if not job.on or job.on[rank] then
+        local began = mpi.wtime()
+        local results = pack(interrupt.run(compile(job.code)))
+        own.seconds = mpi.wtime() - began
+        if results[1] and results.n > 1 then
+            rawset(_G, "_", results[2])
+            results = pack(interrupt.run(show.values, unpack(results, 2, results.n))) -- runs their __tostring
+            own.text = results[1] and results[2]
+        end
+        if not results[1] then own.failed = {message = results[2], trace = results[3] and essence(results[3])} end
+    end
+    own.output = capture.flush()
+    interrupt.meet()
+    return private:gather(own, 0)
+end
+
+-- Waits for rank 0's next job: ever more seldom, so that all ranks together need next to nothing.
+local function await()
+    local began = mpi.wtime()
+    while not private:iprobe(0) do
+        local waited = mpi.wtime() - began
+        if waited > 0.001 then mpi.sleep(math.min(0.02, waited / 20)) end
+    end
+    return (private:recv(0))
+end
+
+local jobs = {run = perform}
+
+--- How the program ends or goes on: {"quit", status} or {"reset"}.
+local function follow()
+    while true do
+        local job = await()
+        if not jobs[job.what] then return job end
+        jobs[job.what](job)
+    end
+end
+
+-- What rank 0 does --------------------------------------------------------------------------------------------
+
+local function everybody(job)
+    for other = 1, size - 1 do private:send(job, other) end
+    local f = jobs[job.what]
+    return f and f(job)
+end
+
+local session = {}
+session.__index = session
+
+function session:write(text) if text ~= "" then self.prompt.write(text) end end
+
+function session:fail(message)
+    self.failed = true
+    self:write(self.show.complaint(message))
+end
+
+function session:read(prompt, name)
+    if not self.atterminal then return self.prompt.readline("") end
+    local own = rawget(_G, name)
+    return self.prompt.readline(own == nil and prompt or tostring(own))
+end
+
+-- Runs code on the ranks of the list, all without; shows output, values, errors.
+function session:run(code, on)
+    local f, message = compile(code)
+    if not f then return self:fail(message) end
+    local job = {what = "run", code = code}
+    if on then
+        job.on = {}
+        for _, r in ipairs(on) do job.on[r] = true end
+    end
+    self.attendant.begin(self.limit)
+    local results = everybody(job)
+    self.attendant.finish()
+    local output, texts, errors = capture.taken(), {}, {}
+    for i = 1, size do
+        local own = results[i]
+        output[i] = output[i] or own.output
+        texts[i], errors[i] = own.text or false, own.failed or false
+        if own.failed then self.failed = true end
+    end
+    self:write(self.show.output(output))
+    self:write(self.show.results(texts, self.width()))
+    self:write(self.show.errors(errors))
+    return results
+end
+
+-- Reads on until the statements that begin with `code` are whole; nil when the input ends before.
+function session:complete(code)
+    while true do
+        local f, message = compile(code)
+        if f or not message:find("<eof>$") then return code end
+        local line = self:read(">> ", "_PROMPT2")
+        if not line then
+            self:fail(message)
+            return nil
+        end
+        code = code .. "\n" .. line
+    end
+end
+
+local commands = {}
+
+commands.help = {"", "this list", function (self)
+    local rows = {}
+    for _, name in ipairs(commands) do
+        local about = commands[name]
+        rows[#rows + 1] = ("  %-14s %s\n"):format(":" .. name .. " " .. about[1], about[2])
+    end
+    self:write(table.concat {
+        "Every line runs on every rank; an expression shows its values.\n",
+        ("  %-14s %s\n"):format("@2 code", "on rank 2 alone; @0,2 code and @1-3 code on some"),
+        ("  %-14s %s\n"):format("?name", "help: ?comm.Allreduce, ?array"),
+        ("  %-14s %s\n"):format("_", "the last value"),
+        table.concat(rows),
+        self.atterminal and "TAB completes, Ctrl-R searches the history, Ctrl-C stops a line, Ctrl-D leaves.\n" or "",
+    })
+end}
+
+commands.quit = {"", "leave, as Ctrl-D does", function () return {what = "quit"} end}
+
+for _, name in ipairs {"help", "quit"} do table.insert(commands, name) end
+
+function session:command(line)
+    local name, rest = line:match("^:(%w*)%s*(.-)%s*$")
+    local about = commands[name]
+    if about then return about[3](self, rest) end
+    local names = {}
+    for i, known in ipairs(commands) do names[i] = ":" .. known end
+    self:fail(("no command ':%s'; there are %s"):format(name or "", table.concat(names, " ")))
+end
+
+-- "0,2-3 code" → "0,2-3", "code"
+local function chosen(text)
+    local last
+    repeat
+        local first, to = text:find(last and "^,%s*%d+%-?%d*" or "^%d+%-?%d*", last and last + 1 or 1)
+        last = to or last
+    until not first
+    if last and not text:find("^,", last + 1) then return text:sub(1, last), text:sub(last + 1) end
+end
+
+-- One line of input, and those that continue it; returns what ends the session.
+function session:line(line)
+    local on, message
+    local at = line:match("^%s*@%s*(.*)$")
+    if at then
+        local where, rest = chosen(at)
+        if not where then return self:fail(("'%s': after @ come ranks, as in @2, @0,2 or @1-3"):format(line)) end
+        on, message = ranks.parse(where, size)
+        if not on then return self:fail(message) end
+        line = rest
+    elseif line:find("^%s*%?") then
+        return self:write(help.text(line:match("^%s*%?%s*(.-)%s*$")) .. "\n")
+    elseif line:find("^%s*:%s*%a") and not line:find("^%s*::") then
+        return self:command(line:match("^%s*(.*)$"))
+    end
+    if line:find("^%s*$") then return end
+    local code = self:complete(line)
+    if code then self:run(code, on) end
+end
+
+local function lead(self)
+    self.attendant.start(size, self.colour)
+    local ending
+    repeat
+        local line = self:read("> ", "_PROMPT")
+        if line then ending = self:line(line) else ending = {what = "quit"} end
+    until ending
+    ending.status = self.strict and self.failed and 1 or 0
+    everybody(ending)
+    return ending
+end
+
+local repl = {}
+
+--- Collective: lives through a session. options: atterminal, strict → "quit" or "reset", status
+function repl.run(options)
+    private = mpi.COMM_WORLD:dup()
+    capture.start()
+    local colour = options.atterminal
+    show = require "mpi.show" (size, colour)
+    local ending
+    if rank == 0 then
+        ending = lead(setmetatable({
+            prompt = require "mpi.prompt", attendant = require "mpi.attendant", show = show,
+            atterminal = options.atterminal, strict = options.strict and not options.atterminal, colour = colour,
+            width = function () return 80 end,
+        }, session))
+    else
+        ending = follow()
+    end
+    private:free()
+    return ending.what, ending.status
+end
+
+return repl

@@ -1,0 +1,193 @@
+-- What the prompt shows: values, printed output and errors of all ranks, equal ones merged under their ranks.
+-- require "mpi.show" (size, colour) → the functions for a job of `size` ranks.
+
+local ranks = require "mpi.ranks"
+
+-- Levels of a table; entries of one table, of all; bytes of a line, of a string
+local DEPTH, EACH, ENTRIES, LINE, LONGEST = 5, 50, 150, 72, 2000
+
+-- Values as text ------------------------------------------------------------------------------------------------
+
+-- Addresses differ between ranks and tell nobody anything.
+local function thing(value)
+    local kind = type(value)
+    if kind == "function" then
+        local about = debug.getinfo(value, "S")
+        if about.what == "C" then return "function: builtin" end
+        return ("function: %s:%d"):format(about.short_src, about.linedefined)
+    elseif kind == "thread" then
+        return "thread: " .. coroutine.status(value)
+    end
+    return (tostring(value):gsub(": 0x%x+", ""):gsub("%(0x%x+%)", "(open)"))
+end
+
+local function has_text(value)
+    local mt = debug.getmetatable(value)
+    return type(mt) == "table" and rawget(mt, "__tostring") ~= nil
+end
+
+local function order(a, b)
+    if type(a) == type(b) and (type(a) == "string" or type(a) == "number") then return a < b end
+    return type(a) < type(b)
+end
+
+-- The keys of a table that do not belong to its first `length` entries, in order.
+local function other_keys(value, length)
+    local keys = {}
+    for key in next, value do
+        if not (math.type(key) == "integer" and key >= 1 and key <= length) then keys[#keys + 1] = key end
+    end
+    table.sort(keys, order)
+    return keys
+end
+
+-- A copy that inspect can print: as deep and as long as is readable, level by level until there are ENTRIES, without
+-- metatables. What inspect could not print itself, or would print otherwise, becomes a mark that `texts` has the text
+-- of.
+local function readable(root)
+    local texts, copies, levels, left = {}, {[root] = {}}, {{root}}, ENTRIES
+
+    local function mark(text)
+        texts[#texts + 1] = text
+        return ("\1text %d\1"):format(#texts)
+    end
+
+    local function leaf(value)
+        if type(value) == "string" then
+            if #value > LONGEST then
+                return mark(('"%s" … %d more bytes'):format(value:sub(1, LONGEST):gsub("%c", "."), #value - LONGEST))
+            end
+            return value:find("^\1text %d+\1$") and mark(("%q"):format(value)) or value
+        elseif type(value) == "number" or type(value) == "boolean" then
+            return value
+        elseif type(value) == "table" and not has_text(value) then
+            return mark(next(value) == nil and "{}" or "{…}")
+        end
+        return mark((thing(value):gsub("\n%s*", " ")))
+    end
+
+    local function copied(value, below)
+        if type(value) ~= "table" or has_text(value) or left == 0 or not below then return leaf(value) end
+        if not copies[value] then
+            copies[value] = {}
+            below[#below + 1] = value
+        end
+        return copies[value]
+    end
+
+    for depth = 1, DEPTH do
+        local below = depth < DEPTH and {} or nil
+        levels[depth + 1] = below
+        for _, value in ipairs(levels[depth]) do
+            local copy, length = copies[value], rawlen(value)
+            local keys = other_keys(value, length)
+            local own = math.min(EACH, math.max(left, 3))
+            for i = 1, math.min(length, own) do copy[i] = copied(rawget(value, i), below) end
+            if length > own then copy[own + 1] = mark(("… %d more"):format(length - own)) end
+            for i = 1, math.min(#keys, own) do copy[leaf(keys[i])] = copied(rawget(value, keys[i]), below) end
+            if #keys > own then copy["\xff"] = mark(("… %d more"):format(#keys - own)) end -- behind all other keys
+            left = math.max(0, left - math.min(length, own) - math.min(#keys, own))
+        end
+    end
+    return copies[root], texts
+end
+
+local function table_text(value)
+    local inspect = require "inspect"
+    local copy, texts = readable(value)
+    local function fill(text)
+        text = text:gsub('%["\xff"%] = ', "")
+        return (text:gsub('"\\1text (%d+)\\1"', function (i) return texts[tonumber(i)] end))
+    end
+    local line = fill(inspect(copy, {newline = " ", indent = ""}))
+    if utf8.len(line) and utf8.len(line) <= LINE then return line end
+    return fill(inspect(copy))
+end
+
+local function value_text(value)
+    if type(value) == "string" then return value end
+    if type(value) == "table" and not has_text(value) then return table_text(value) end
+    return thing(value)
+end
+
+-- Many values as one text ------------------------------------------------------------------------------------------
+
+return function (size, colour)
+    local show = {}
+
+    local function painted(code, text)
+        return colour and text ~= "" and ("\27[%sm%s\27[0m"):format(code, text) or text
+    end
+
+    -- Groups of ranks with equal texts, each with the start of its lines.
+    local function groups_of(texts)
+        texts.n = size
+        local groups = ranks.groups(texts)
+        for _, group in ipairs(groups) do group.start = size > 1 and "[" .. ranks.list(group.ranks) .. "] " or "" end
+        return groups
+    end
+
+    local function dim(text) return painted("2", text) end
+
+    -- Lines without the last one's end, each behind its own start.
+    local function lines(text, first, others, code)
+        local out = {}
+        for line in (text:gsub("\n$", "") .. "\n"):gmatch("(.-)\n") do
+            out[#out + 1] = dim(#out == 0 and first or others) .. (code and painted(code, line) or line) .. "\n"
+        end
+        return table.concat(out)
+    end
+
+    --- One text from the results of a function: show.values(f(…)). nil when there are none.
+    function show.values(...)
+        local n = select("#", ...)
+        if n == 0 then return nil end
+        local texts = {}
+        for i = 1, n do texts[i] = value_text((select(i, ...))) end
+        return table.concat(texts, "\t")
+    end
+
+    --- What the ranks' texts (a list by rank) look like: on one line when they are short, else one below the other.
+    function show.results(texts, width)
+        local groups = groups_of(texts)
+        local short, length = #groups > 1, 0
+        for _, group in ipairs(groups) do
+            if group.text:find("\n") then short = false end
+            length = length + #group.start + (utf8.len(group.text) or #group.text) + 2
+        end
+        local out = {}
+        for i, group in ipairs(groups) do
+            if short and length - 2 <= width then
+                out[i] = (i > 1 and "  " or "") .. dim(group.start) .. group.text .. (i == #groups and "\n" or "")
+            else
+                out[i] = lines(group.text, group.start, (" "):rep(#group.start))
+            end
+        end
+        return table.concat(out)
+    end
+
+    --- What the ranks printed (a list by rank), every line under its ranks.
+    function show.output(texts)
+        local out = {}
+        for i, group in ipairs(groups_of(texts)) do out[i] = lines(group.text, group.start, group.start) end
+        return table.concat(out)
+    end
+
+    --- Errors, a list by rank of {message=, trace=}: each message once, with the calls that led there on the first
+    --- of its ranks.
+    function show.errors(errors)
+        local messages, out = {}, {}
+        for i = 1, size do messages[i] = errors[i] and errors[i].message end
+        for i, group in ipairs(groups_of(messages)) do
+            out[i] = lines(group.text, group.start, (" "):rep(#group.start), "31")
+            local trace = errors[group.ranks[1] + 1].trace
+            if trace then out[i] = out[i] .. lines(trace, "", "") end
+        end
+        return table.concat(out)
+    end
+
+    --- What is wrong with a line before it runs.
+    function show.complaint(message) return lines(message, "", "", "31") end
+
+    return show
+end

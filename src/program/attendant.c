@@ -1,0 +1,148 @@
+#include "attendant.h"
+
+#include "capture.h"
+#include "lib.h"
+#include "prompt.h"
+
+#include <lauxlib.h>
+#include <lualib.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <time.h>
+
+#define STREAM 1.0 /* seconds after which output is shown before the line's end */
+#define LOOK 50    /* milliseconds */
+
+static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER; /* held by whoever looks at the output or changes what follows */
+static pthread_cond_t change = PTHREAD_COND_INITIALIZER;
+static bool started, running;
+static double began, limit; /* limit: seconds, 0: none */
+static lua_State *formatter; /* of its own, for lua/mpi/show.lua: show.output is the function at index 1 */
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* --- showing ---------------------------------------------------------------------------------------------- */
+
+/* Runs in the formatter under lua_pcall. */
+static int stream(lua_State *L)
+{
+    lua_settop(L, 1);
+    while (lua_pushvalue(L, 1), lm_captured(L, false)) {
+        size_t size;
+        lua_call(L, 1, 1);
+        const char *text = lua_tolstring(L, -1, &size);
+        if (text) lm_show(text, size);
+        lua_settop(L, 1);
+    }
+    return 0;
+}
+
+/* --- the thread ------------------------------------------------------------------------------------------- */
+
+static void attend(void)
+{
+    double t = now() - began;
+    if (t > STREAM) {
+        lua_pushcfunction(formatter, stream);
+        lua_pushvalue(formatter, 1);
+        if (lua_pcall(formatter, 1, 0, 0) != LUA_OK) lua_settop(formatter, 1);
+    }
+}
+
+static void *thread(void *unused)
+{
+    pthread_mutex_lock(&turn);
+    for (;;) {
+        while (!running) pthread_cond_wait(&change, &turn);
+        attend();
+        pthread_mutex_unlock(&turn);
+        poll(NULL, 0, LOOK);
+        pthread_mutex_lock(&turn);
+    }
+    return unused;
+}
+
+/* Signals are for the thread that runs Lua. */
+static bool start_thread(void)
+{
+    sigset_t all, before;
+    pthread_t id;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    bool fine = pthread_create(&id, NULL, thread, NULL) == 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (fine) pthread_detach(id);
+    return fine;
+}
+
+/* open(size, colour) runs in the formatter under lua_pcall and leaves show.output at index 1. */
+static int open_formatter(lua_State *L)
+{
+    luaL_openlibs(L);
+    lm_preload(L);
+    lua_getglobal(L, "require");
+    lua_pushliteral(L, "mpi.show");
+    lua_call(L, 1, 1);
+    lua_insert(L, 1);
+    lua_call(L, 2, 1);
+    lua_getfield(L, -1, "output");
+    return 1;
+}
+
+/* --- for Lua ---------------------------------------------------------------------------------------------- */
+
+/* start(size, colour): on rank 0, before the first line. */
+static int attendant_start(lua_State *L)
+{
+    if (started) return 0;
+    lua_Integer size = luaL_checkinteger(L, 1);
+    formatter = luaL_newstate();
+    if (!formatter) return luaL_error(L, "not enough memory");
+    lua_pushcfunction(formatter, open_formatter);
+    lua_pushinteger(formatter, size);
+    lua_pushboolean(formatter, lua_toboolean(L, 2));
+    if (lua_pcall(formatter, 2, 1, 0) != LUA_OK) return luaL_error(L, "%s", lua_tostring(formatter, -1));
+    if (!start_thread()) return luaL_error(L, "no thread for what goes on beside the lines");
+    started = true;
+    return 0;
+}
+
+/* begin([limit]): a line begins to run, for at most `limit` seconds. */
+static int attendant_begin(lua_State *L)
+{
+    double seconds = luaL_optnumber(L, 1, 0);
+    pthread_mutex_lock(&turn);
+    limit = seconds;
+    began = now();
+    running = true;
+    pthread_cond_signal(&change);
+    pthread_mutex_unlock(&turn);
+    return 0;
+}
+
+/* finish(): the line has run. → seconds */
+static int attendant_finish(lua_State *L)
+{
+    pthread_mutex_lock(&turn);
+    running = false;
+    pthread_mutex_unlock(&turn);
+    lua_pushnumber(L, now() - began);
+    return 1;
+}
+
+static const luaL_Reg functions[] = {
+    {"start", attendant_start}, {"begin", attendant_begin}, {"finish", attendant_finish}, {NULL, NULL},
+};
+
+int luaopen_attendant(lua_State *L)
+{
+    luaL_newlib(L, functions);
+    return 1;
+}

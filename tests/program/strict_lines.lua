@@ -1,0 +1,11 @@
+-- run: if printf 'nil + 1\nprint(comm:size())\n' | $mpirun -n 2 $luampi -i --strict; then exit 3; fi
+-- run: printf 'nil + 1\n' | $luampi -i || exit 4
+-- run: printf 'print("fine")\n' | $luampi --strict -i || exit 5
+-- run: printf 'print(x, (...))\nos.exit(7)' | $luampi -i $file a; [ $? = 7 ] || exit 6
+-- run: printf 'print("bye") os.exit(0)' | $mpirun -n 2 $luampi -i
+-- exit: 0
+-- stdout: [0-1] 2
+-- stdout: fine
+-- stdout: from the script	nil
+-- stdout: bye
+x = "from the script"
