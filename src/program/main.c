@@ -2,6 +2,7 @@
 #include "attendant.h"
 #include "capture.h"
 #include "lib.h"
+#include "memory.h"
 #include "options.h"
 #include "output.h"
 #include "session.h"
@@ -220,6 +221,9 @@ static lua_State *new_state(const lm_options *options, int argc, char **argv)
         fputs("luampi: not enough memory\n", stderr);
         exit(1);
     }
+#ifndef __SANITIZE_ADDRESS__ /* which is to see each object as one */
+    lm_usepool(L);
+#endif
     if (options->no_environment) {
         lua_pushboolean(L, 1);
         lua_setfield(L, LUA_REGISTRYINDEX, "LUA_NOENV");
