@@ -137,6 +137,7 @@ static void load_script(lua_State *L, const char *path)
     lua_pushfstring(L, strcmp(path, "-") ? "@%s" : "=stdin", path);
     int status = luaL_loadbufferx(L, from, size - (size_t)(from - text), lua_tostring(L, -1), "t");
     free(text);
+    lua_remove(L, -2);
     if (status == LUA_OK) return;
     int rank;
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
@@ -201,11 +202,18 @@ static void run_statements(lua_State *L, char **argv, int script)
     }
 }
 
-static void run_script(lua_State *L, int argc, char **argv, int script)
+/* With `pool` rank 0 runs the script, and the others serve its pool. */
+static void run_script(lua_State *L, int argc, char **argv, int script, bool pool)
 {
-    const char *path = script < argc ? argv[script] : "-";
-    load_script(L, path);
-    int n = 0;
+    if (pool) {
+        lua_getglobal(L, "require");
+        lua_pushliteral(L, "mpi.pool");
+        lua_call(L, 1, 1);
+        lua_getfield(L, -1, "run_script");
+        lua_remove(L, -2);
+    }
+    load_script(L, script < argc ? argv[script] : "-");
+    int n = pool;
     for (int i = script + 1; i < argc; i++, n++) {
         luaL_checkstack(L, 1, "too many arguments to script");
         lua_pushstring(L, argv[i]);
@@ -291,7 +299,7 @@ int main(int argc, char **argv)
     bool script = options.script < argc, idle = !script && !options.statements && !options.version;
     bool at_terminal = (options.interactive || idle) && lm_atterminal();
     bool prompt = options.interactive || at_terminal;
-    if (script || (idle && !prompt)) run_script(L, argc, argv, options.script);
+    if (script || (idle && !prompt)) run_script(L, argc, argv, options.script, options.pool);
     while (prompt && run_prompt(L, at_terminal, options.strict, &status)) {
         lua_close(L);
         L = new_state(&options, argc, argv);

@@ -19,6 +19,7 @@ static const char help[] =
     "\n"
     "  -n N            start N ranks with mpirun, as this machine needs it\n"
     "  --hostfile F    with -n: the hosts, as mpirun takes them\n"
+    "  -m              the script runs on rank 0 only, with a global 'pool' of all ranks; the others serve it\n"
     "  -e stat         execute the string 'stat'\n"
     "  -l mod          require library 'mod' into global 'mod'\n"
     "  -l g=mod        require library 'mod' into global 'g'\n"
@@ -157,6 +158,7 @@ lm_options lm_readoptions(int argc, char **argv)
             o.statements = true;
         } else if (!strcmp(option, "-i")) o.interactive = true;
         else if (!strcmp(option, "--strict")) o.strict = true;
+        else if (!strcmp(option, "-m")) o.pool = true;
         else if (!strcmp(option, "-v")) o.version = true;
         else if (!strcmp(option, "-E")) o.no_environment = true;
         else if (!strcmp(option, "-W")) o.warnings = true;
@@ -165,6 +167,7 @@ lm_options lm_readoptions(int argc, char **argv)
     }
     o.script = i;
     while (i < argc) rest[kept++] = argv[i++];
+    if (o.pool && o.script >= argc) refuse("%s", "-m needs a script; - is standard input");
     if (hostfile && !ranks) refuse("%s", "--hostfile goes with -n");
     if (ranks) launch(ranks, hostfile, rest, kept);
     free(rest);

@@ -8,6 +8,7 @@ typedef struct lm_options {
     int script;          /* index of the script in argv; argc: none */
     bool version, warnings, no_environment;
     bool interactive, strict; /* -i, --strict */
+    bool pool;           /* rank 0 runs the script, the others serve */
     bool statements;     /* there are -e or -l: argv[1] … argv[script - 1] has them in order */
 } lm_options;
 

@@ -46,10 +46,10 @@ static int serve_wait(lua_State *L)
     double end = limited ? luaL_checknumber(L, 3) : 0;
     int there, wanted = lm_checktag(L, 4, MPI_ANY_TAG);
     MPI_Status status;
+    lm_wait(L, call, NULL, 0, -1);
     lm_mpi(L, MPI_Iprobe(MPI_ANY_SOURCE, wanted, c->comm, &there, &status), call);
     if (!there && !(limited && end <= 0)) {
         end += MPI_Wtime();
-        lm_wait(L, call, NULL, 0, -1);
         lm_waits.serving = call == calls[0];
         lm_waits.limited = limited;
         do {

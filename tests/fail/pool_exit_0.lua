@@ -1,0 +1,12 @@
+-- ranks: 1 4
+-- exit: 0
+-- within: 6
+-- stdout: leaving
+-- never: after
+-- never: deadlock
+mpi.pool(function (pool)
+    pool:submit(function () mpi.sleep(1000) end)
+    print "leaving"
+    os.exit(0)
+end)
+print "after"

@@ -1,0 +1,3 @@
+-- run: $luampi -m
+-- exit: 2
+-- stderr: luampi: -m needs a script; - is standard input

@@ -1,0 +1,10 @@
+-- run: $mpirun -n 3 $luampi -m -e 'function greet(name) return name .. " from rank " .. comm:rank() end' - a b <<'END'
+-- run: print("once", pool, arg[1], ...)
+-- run: local greetings = pool:call(function () return greet "hello" end)
+-- run: print(table.concat(greetings, ", "))
+-- run: print(pool:submit(function (x) return x * x end, 7):get())
+-- run: END
+-- exit: 0
+-- once: once	mpi.pool (ranks 0-2)	a	a	b
+-- once: hello from rank 0, hello from rank 1, hello from rank 2
+-- once: 49

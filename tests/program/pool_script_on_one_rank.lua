@@ -1,0 +1,3 @@
+-- run: echo 'print(pool, pool:submit(math.abs, -7):get())' | $luampi -m -
+-- exit: 0
+-- stdout: mpi.pool (rank 0)	7
