@@ -66,6 +66,7 @@ local function options()
     buildoptions(warnings)
     buildoptions {lua_include}
     buildoptions(mpi_include)
+    buildoptions {"-fno-plt"} -- a kernel calls glibc's vector mathematics once for eight elements
     libdirs(mpi_libdirs)
     config "release"
         targetdir "bin"

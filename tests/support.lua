@@ -17,4 +17,11 @@ function support.message(f, ...)
     return (tostring(message):gsub("^[^ ]+:%d+: ", ""))
 end
 
+-- The command of a Python that has NumPy, the system's before others; nil when there is none.
+function support.python()
+    for _, python in ipairs {"/usr/bin/python3", "python3"} do
+        if os.execute(python .. " -c 'import numpy' 2>/dev/null") then return python end
+    end
+end
+
 return support

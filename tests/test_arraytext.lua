@@ -33,11 +33,11 @@ function TestArraytext:test_long_arrays_are_cut_and_say_so()
     lu.assertStrContains(text, "\nfloat64, shape (100, 100)")
 end
 
-local python = os.execute "python3 -c 'import numpy' 2>/dev/null"
+local python = dofile "tests/support.lua".python()
 
 -- Numbers of many sizes, in shapes that wrap, nest and get cut: the same text as NumPy's, the footer apart.
 function TestArraytext:test_the_text_is_numpys()
-    lu.skipIf(not python, "no python3 with numpy here")
+    lu.skipIf(not python, "no Python with NumPy here")
     local folder = os.tmpname()
     os.remove(folder)
     assert(os.execute("mkdir " .. folder))
@@ -52,7 +52,7 @@ function TestArraytext:test_the_text_is_numpys()
         end
     end
     for i, a in ipairs(arrays) do array.save(("%s/%d.npy"):format(folder, i), a) end
-    assert(os.execute(([[python3 -c '
+    assert(os.execute((python .. [[ -c '
 import numpy as np
 for i in range(1, %d): open("%s/%%d.txt" %% i, "w").write(str(np.load("%s/%%d.npy" %% i)))']]):format(#arrays + 1, folder, folder)))
     local different = {}

@@ -830,8 +830,10 @@ function a:scal(alpha) end
 ---@return integer? first
 function array.load(path, options) end
 
---- Writes an array, as NumPy does. The file appears under its name when it is complete and on disk, and replaces
---- an older one in one step; `sync=false` does not wait for the disk.
+--- Writes an array, as NumPy does. The file appears under its name when it is complete, and replaces an older one
+--- in one step: who reads it meanwhile, or after a job that died, finds the old or the new one whole. Like NumPy it
+--- does not wait for the disk; with `sync=true` the data is there before the file has its name, so that this holds
+--- when the machine loses power, too.
 ---
 --- With `comm=` all ranks call: their blocks of rows, of any sizes, make one file in rank order. A mistake on one
 --- rank raises on all, and leaves the old file as it was.

@@ -1,6 +1,8 @@
 -- One .npy file written by all ranks of a communicator, each its block of rows. Nothing is visible under the file's name
 -- before all of it is written, and what goes wrong on one rank raises on every one.
 
+local CALLER = 3 -- error's level for the line that called array.save, which calls this module
+
 -- The first rank's mistake, as every rank says it; nil when there is none. `said` is the list by rank.
 local function mistake(said)
     for i = 1, said.n do
@@ -40,7 +42,7 @@ local function save(path, block, comm, sync, steps)
     local rank = comm:rank()
     local offers = comm:allgather(offer(path, block))
     local wrong = misfit(offers)
-    if wrong then error(("cannot save %s: %s"):format(path, wrong), 0) end
+    if wrong then error(("cannot save %s: %s"):format(path, wrong), CALLER) end
 
     local shape, before = {table.unpack(offers[1].shape)}, 0
     shape[1] = 0
@@ -52,13 +54,12 @@ local function save(path, block, comm, sync, steps)
     for d = 2, #shape do row = row * shape[d] end
     local file, target, plan
     if rank == 0 then
-        plan = {}
-        plan.mistake = failure(function ()
-            file, plan.temporary, target, plan.header = steps.create(path, offers[1].dtype, shape)
-        end)
+        local ok, result, temporary, final, header = pcall(steps.create, path, offers[1].dtype, shape)
+        if ok then file, target, plan = result, final, {temporary = temporary, header = header}
+        else plan = {mistake = result} end
     end
     plan = comm:bcast(plan)
-    if plan.mistake then error(plan.mistake, 0) end
+    if plan.mistake then error(plan.mistake, CALLER) end
 
     wrong = mistake(comm:allgather(failure(steps.write, plan.temporary, block, plan.header + before * row, sync)))
     if rank == 0 then
@@ -66,7 +67,7 @@ local function save(path, block, comm, sync, steps)
         wrong = wrong or uncommitted
     end
     wrong = comm:bcast(wrong)
-    if wrong then error(("cannot save %s: %s"):format(path, wrong), 0) end
+    if wrong then error(("cannot save %s: %s"):format(path, wrong), CALLER) end
 end
 
 return {save = save}

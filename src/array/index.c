@@ -41,7 +41,7 @@ void lm_pushrow(lua_State *L, int index, int64_t i)
 }
 
 /* a[i] for everything but the common case. Methods are upvalue 1. */
-static int index_slow(lua_State *L, const lm_array *a)
+__attribute__((noinline)) static int index_slow(lua_State *L, const lm_array *a)
 {
     lua_Integer i;
     if (lua_type(L, 2) == LUA_TSTRING) {
@@ -80,7 +80,8 @@ static void index_store(lua_State *L, int arg, lm_dtype dtype, void *p)
     lm_setelement(L, arg, dtype, p);
 }
 
-static int newindex_slow(lua_State *L, const lm_array *a)
+/* a[i] = v likewise. */
+__attribute__((noinline)) static int newindex_slow(lua_State *L, const lm_array *a)
 {
     lua_Integer i;
     if (!index_key(L, &i)) return luaL_error(L, "an array has no field '%s' to set", lua_tostring(L, 2));

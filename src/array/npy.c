@@ -255,8 +255,12 @@ static int save_error(lua_State *L, const char *path, const char *what)
     return luaL_error(L, "cannot save %s: %s", path, what);
 }
 
-/* Makes a new file beside the one it is to replace; `target` becomes the path with symbolic links followed. */
-static void open_temporary(lua_State *L, file *f, const char *path, char *target)
+#define RESERVE_FROM (UINT64_C(1) << 18) /* bytes from which on it pays */
+
+/* Makes a new file beside the one it is to replace; `target` becomes the path with symbolic links followed. Room for
+   `bytes` is taken at once: a full disk says so before anything is written, and ext4, which sends data that has no
+   place yet to the disk when one file replaces another, finds nothing to wait for. */
+static void open_temporary(lua_State *L, file *f, const char *path, char *target, uint64_t bytes)
 {
     static unsigned counter;
     struct stat status;
@@ -275,6 +279,9 @@ static void open_temporary(lua_State *L, file *f, const char *path, char *target
     }
     if (f->fd < 0) save_error(L, path, strerror(errno));
     if (there) fchmod(f->fd, status.st_mode & 07777);
+    /* not every file system can */
+    if (bytes >= RESERVE_FROM && fallocate(f->fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)bytes) && errno == ENOSPC)
+        save_error(L, path, strerror(errno));
 }
 
 /* array.save(path, a[, {comm=, sync=}]). With comm every rank brings its block of rows; how they agree is Lua's. */
@@ -284,9 +291,10 @@ static int npy_save(lua_State *L)
     lua_settop(L, 3);
     const char *path = luaL_checkstring(L, 1);
     lm_checkoptions(L, 3, known);
-    bool sync = true;
+    bool sync = false;
     if (!lua_isnil(L, 3)) {
-        sync = lua_getfield(L, 3, "sync") == LUA_TNIL || lua_toboolean(L, -1);
+        lua_getfield(L, 3, "sync");
+        sync = lua_toboolean(L, -1);
         if (lua_getfield(L, 3, "comm") != LUA_TNIL) {
             lua_replace(L, 3);
             lua_settop(L, 3);
@@ -300,8 +308,8 @@ static int npy_save(lua_State *L)
     char target[PATH_MAX], header[LM_NPYROOM];
     a = lm_pushpacked(L, 2, a->dtype);
     file *f = file_new(L);
-    open_temporary(L, f, path, target);
     size_t n = lm_npyformat(a->dtype, a->ndim, a->shape, header);
+    open_temporary(L, f, path, target, n + lm_bytes(a));
     bool written = write_at(f->fd, header, n, 0) && write_at(f->fd, a->data, lm_bytes(a), n);
     if (!written || (sync && fsync(f->fd)) || rename(f->temporary, target)) return save_error(L, path, strerror(errno));
     *f->temporary = 0;
@@ -318,10 +326,13 @@ static int step_create(lua_State *L)
     int64_t shape[LM_MAXDIM];
     int ndim = lm_checkshape(L, 3, shape);
     char target[PATH_MAX], header[LM_NPYROOM];
+    uint64_t bytes = lm_dtypes[dtype].size;
+    for (int d = 0; d < ndim; d++)
+        if (__builtin_mul_overflow(bytes, (uint64_t)shape[d], &bytes)) return save_error(L, path, strerror(EFBIG));
     file *f = lm_new(L, &file_kind, 0);
     f->fd = -1;
-    open_temporary(L, f, path, target);
     size_t n = lm_npyformat(dtype, ndim, shape, header);
+    open_temporary(L, f, path, target, n + bytes);
     if (!write_at(f->fd, header, n, 0)) return save_error(L, path, strerror(errno));
     lua_pushstring(L, f->temporary);
     lua_pushstring(L, target);

@@ -6,6 +6,7 @@
    before the pool, and all of them where no range can be had. */
 #include "memory.h"
 
+#include <malloc.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -175,8 +176,19 @@ static void pool_reserve(void)
     if (!pool_open(0, pool.opened)) pool.base = NULL;
 }
 
+/* Large ones are arrays, and come and go by the thousand: what the collector frees is kept for the next, up to this,
+   instead of going back to the system, which would hand it out again page by page. */
+static void keep_large(void)
+{
+    mallopt(M_MMAP_THRESHOLD, 32 << 20);
+    mallopt(M_TRIM_THRESHOLD, 64 << 20);
+}
+
 void lm_usepool(lua_State *L)
 {
-    if (!pool.base) pool_reserve();
+    if (!pool.base) {
+        pool_reserve();
+        keep_large();
+    }
     if (pool.base) lua_setallocf(L, pool_alloc, NULL);
 }
