@@ -112,7 +112,7 @@ project "luampi"
     kind "ConsoleApp"
     common()
     linkoptions {"-Wl,-E"}
-    links {":liblua5.4.a", "mpi", "m", "dl"}
+    links {":liblua5.4.a", ":libedit.a", ":libbsd.a", ":libmd.a", ":libtinfo.a", "mpi", "m", "dl"}
 
 -- bin/mpi.so: the same for a stock lua5.4
 project "module"

@@ -121,10 +121,17 @@ function session:fail(message)
     self:write(self.show.complaint(message))
 end
 
+-- A line, or nil and "end" or "interrupted".
 function session:read(prompt, name)
     if not self.atterminal then return self.prompt.readline("") end
     local own = rawget(_G, name)
-    return self.prompt.readline(own == nil and prompt or tostring(own))
+    local line, why = self.prompt.readline(own == nil and prompt or tostring(own), self.completer)
+    if line and line:find("%S") and self.history then
+        self.prompt.remember(line)
+        if line ~= self.latest then self.history.add(line) end
+        self.latest = line
+    end
+    return line, why
 end
 
 -- Runs code on the ranks of the list, all without; shows output, values, errors.
@@ -157,11 +164,9 @@ function session:complete(code)
     while true do
         local f, message = compile(code)
         if f or not message:find("<eof>$") then return code end
-        local line = self:read(">> ", "_PROMPT2")
-        if not line then
-            self:fail(message)
-            return nil
-        end
+        local line, why = self:read(">> ", "_PROMPT2")
+        if why == "end" then self:fail(message) end
+        if not line then return nil end
         code = code .. "\n" .. line
     end
 end
@@ -227,12 +232,26 @@ function session:line(line)
     if code then self:run(code, on) end
 end
 
+function session:greeting()
+    local where = mpi.processor_name()
+    return ("luampi %s  (%s, %s)  %s on %s; :help tells more\n"):format(mpi.version, _VERSION, mpi.library_version,
+        size == 1 and "1 rank" or size .. " ranks", where)
+end
+
 local function lead(self)
     self.attendant.start(size, self.colour)
+    if self.prompt.edits() then
+        self.history = require "mpi.history" (self.prompt.makefolder)
+        self.completer = require "mpi.complete" (self.prompt.entries, commands)
+        if self.first then
+            for _, line in ipairs(self.history.lines()) do self.prompt.remember(line) end
+        end
+    end
+    if self.atterminal and self.first then self:write(self:greeting()) end
     local ending
     repeat
-        local line = self:read("> ", "_PROMPT")
-        if line then ending = self:line(line) else ending = {what = "quit"} end
+        local line, why = self:read("> ", "_PROMPT")
+        if line then ending = self:line(line) elseif why == "end" then ending = {what = "quit"} end
     until ending
     ending.status = self.strict and self.failed and 1 or 0
     everybody(ending)
@@ -241,18 +260,19 @@ end
 
 local repl = {}
 
---- Collective: lives through a session. options: atterminal, strict → "quit" or "reset", status
+--- Collective: lives through a session. options: atterminal, strict, first (of this job) → "quit" or "reset", status
 function repl.run(options)
     private = mpi.COMM_WORLD:dup()
     capture.start()
-    local colour = options.atterminal
+    local colour = options.atterminal and not os.getenv("NO_COLOR") and os.getenv("TERM") ~= "dumb"
     show = require "mpi.show" (size, colour)
     local ending
     if rank == 0 then
         ending = lead(setmetatable({
             prompt = require "mpi.prompt", attendant = require "mpi.attendant", show = show,
             atterminal = options.atterminal, strict = options.strict and not options.atterminal, colour = colour,
-            width = function () return 80 end,
+            width = function () return options.atterminal and require "mpi.terminal".columns() or 80 end,
+            first = options.first,
         }, session))
     else
         ending = follow()

@@ -3,21 +3,26 @@
 #include "capture.h"
 #include "lib.h"
 #include "prompt.h"
+#include "tty.h"
 
 #include <lauxlib.h>
 #include <lualib.h>
-#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <time.h>
+#include <unistd.h>
 
 #define STREAM 1.0 /* seconds after which output is shown before the line's end */
 #define LOOK 50    /* milliseconds */
+#define AGAIN 1.0  /* seconds within which a second Ctrl-C ends the session */
 
 static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER; /* held by whoever looks at the output or changes what follows */
 static pthread_cond_t change = PTHREAD_COND_INITIALIZER;
 static bool started, running;
+static atomic_bool stop;
+static double stopped = -AGAIN; /* when Ctrl-C came last */
 static double began, limit; /* limit: seconds, 0: none */
 static lua_State *formatter; /* of its own, for lua/mpi/show.lua: show.output is the function at index 1 */
 
@@ -26,6 +31,16 @@ static double now(void)
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* --- stopping --------------------------------------------------------------------------------------------- */
+
+/* What Ctrl-C does without a prompt: to the whole job. */
+static void end_session(void)
+{
+    lm_closetty();
+    signal(SIGINT, SIG_DFL);
+    kill(lm_undermpirun() ? getppid() : getpid(), SIGINT);
 }
 
 /* --- showing ---------------------------------------------------------------------------------------------- */
@@ -48,7 +63,14 @@ static int stream(lua_State *L)
 
 static void attend(void)
 {
-    double t = now() - began;
+    double t = now();
+    if (lm_ttyfd() >= 0 && lm_typedahead()) {
+        if (t - stopped < AGAIN) end_session();
+        stopped = t;
+        stop = true;
+    }
+    t -= began;
+    if (limit > 0 && t > limit) stop = true;
     if (t > STREAM) {
         lua_pushcfunction(formatter, stream);
         lua_pushvalue(formatter, 1);
@@ -63,7 +85,7 @@ static void *thread(void *unused)
         while (!running) pthread_cond_wait(&change, &turn);
         attend();
         pthread_mutex_unlock(&turn);
-        poll(NULL, 0, LOOK);
+        lm_waitforkeys(LOOK);
         pthread_mutex_lock(&turn);
     }
     return unused;
@@ -122,6 +144,7 @@ static int attendant_begin(lua_State *L)
     limit = seconds;
     began = now();
     running = true;
+    stop = false;
     pthread_cond_signal(&change);
     pthread_mutex_unlock(&turn);
     return 0;

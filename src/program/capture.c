@@ -45,8 +45,10 @@ static header read_so_far(int file)
 static void forget(int file, header from, header to)
 {
     if (pwrite(file, &to, sizeof to, 0) != sizeof to) return;
-    from = from / PAGE * PAGE ? from / PAGE * PAGE : PAGE;
-    if (to / PAGE * PAGE > from) fallocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, from, to / PAGE * PAGE - from);
+    from -= from % PAGE;
+    to -= to % PAGE;
+    if (from == 0) from = PAGE; /* the header stays */
+    if (to > from) fallocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, from, to - from);
 }
 
 /* Pushes what is new in a file and marks it as read; pushes nil when that is nothing. */

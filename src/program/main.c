@@ -7,6 +7,7 @@
 #include "output.h"
 #include "session.h"
 #include "prompt.h"
+#include "tty.h"
 
 #include <errno.h>
 #include <lauxlib.h>
@@ -261,7 +262,7 @@ static void run_first(lua_State *L, const lm_options *options, char **argv)
 }
 
 /* The prompt; *status becomes what the program ends with. Returns whether it wants to go on in a new state. */
-static bool run_prompt(lua_State *L, bool at_terminal, bool strict, int *status)
+static bool run_prompt(lua_State *L, bool at_terminal, bool strict, bool first, int *status)
 {
     static const luaL_Reg modules[] = {
         {"mpi.capture", luaopen_capture}, {"mpi.prompt", luaopen_prompt}, {"mpi.attendant", luaopen_attendant}, {NULL, NULL},
@@ -273,11 +274,13 @@ static bool run_prompt(lua_State *L, bool at_terminal, bool strict, int *status)
     lua_pushliteral(L, "mpi.repl");
     lua_call(L, 1, 1);
     lua_getfield(L, -1, "run");
-    lua_createtable(L, 0, 2);
+    lua_createtable(L, 0, 3);
     lua_pushboolean(L, at_terminal);
     lua_setfield(L, -2, "atterminal");
     lua_pushboolean(L, strict);
     lua_setfield(L, -2, "strict");
+    lua_pushboolean(L, first);
+    lua_setfield(L, -2, "first");
     if (lua_pcall(L, 1, 2, 2) != LUA_OK) die(L);
     *status = (int)lua_tointeger(L, -1);
     bool again = !strcmp(lua_tostring(L, -2), "reset");
@@ -288,6 +291,8 @@ static bool run_prompt(lua_State *L, bool at_terminal, bool strict, int *status)
 int main(int argc, char **argv)
 {
     lm_options options = lm_readoptions(argc, argv);
+    bool maybe = lm_maybeprompt(&options, argc);
+    if (maybe && lm_isrank0()) lm_opentty();
     lua_State *L = new_state(&options, argc, argv);
     int status = 0;
     if (options.version) {
@@ -296,11 +301,9 @@ int main(int argc, char **argv)
         if (rank == 0) puts(lm_version());
     }
     run_first(L, &options, argv);
-    bool script = options.script < argc, idle = !script && !options.statements && !options.version;
-    bool at_terminal = (options.interactive || idle) && lm_atterminal();
-    bool prompt = options.interactive || at_terminal;
-    if (script || (idle && !prompt)) run_script(L, argc, argv, options.script, options.pool);
-    while (prompt && run_prompt(L, at_terminal, options.strict, &status)) {
+    bool at_terminal = maybe && lm_atterminal(), prompt = options.interactive || at_terminal;
+    if (options.script < argc || (maybe && !prompt)) run_script(L, argc, argv, options.script, options.pool);
+    for (bool first = true; prompt && run_prompt(L, at_terminal, options.strict, first, &status); first = false) {
         lua_close(L);
         L = new_state(&options, argc, argv);
         run_first(L, &options, argv);

@@ -34,7 +34,7 @@ static const char help[] =
     "  --              stop handling options\n"
     "  -               stop handling options and execute standard input";
 
-static bool is_rank_0(void)
+bool lm_isrank0(void)
 {
     const char *rank = getenv("OMPI_COMM_WORLD_RANK");
     return !rank || !strcmp(rank, "0");
@@ -42,7 +42,7 @@ static bool is_rank_0(void)
 
 static _Noreturn void refuse(const char *format, const char *what)
 {
-    if (is_rank_0()) {
+    if (lm_isrank0()) {
         fputs("luampi: ", stderr);
         fprintf(stderr, format, what);
         fputs("\nluampi --help lists the options\n", stderr);
@@ -52,7 +52,7 @@ static _Noreturn void refuse(const char *format, const char *what)
 
 static _Noreturn void say(const char *text)
 {
-    if (is_rank_0()) puts(text);
+    if (lm_isrank0()) puts(text);
     exit(0);
 }
 

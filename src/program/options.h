@@ -16,6 +16,15 @@ typedef struct lm_options {
    -n, which starts the job anew under mpirun. Returns only when the script is to be run. */
 lm_options lm_readoptions(int argc, char **argv);
 
+/* Whether a session at the prompt may come. */
+static inline bool lm_maybeprompt(const lm_options *o, int argc)
+{
+    return o->interactive || (o->script == argc && !o->statements && !o->version);
+}
+
+/* Whether this is rank 0, also before MPI starts. */
+bool lm_isrank0(void);
+
 /* The argument of a statement option in argv[i] ("-e stat" or "-estat"), moving i on; NULL: not such an option. */
 const char *lm_statement(char **argv, int *i);
 

@@ -1,7 +1,10 @@
 #include "prompt.h"
 
 #include "capture.h"
+#include "editor.h"
+#include "tty.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <lauxlib.h>
@@ -9,44 +12,34 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static FILE *input; /* rank 0 */
 
-/* --- is there one? ---------------------------------------------------------------------------------------- */
-
-/* The terminal behind this process's standard input: its own, or mpirun's, which hands on what is typed. */
-static bool input_is_terminal(void)
-{
-    if (isatty(STDIN_FILENO)) return true;
-    char path[40], parent[16] = "";
-    snprintf(path, sizeof path, "/proc/%d/comm", (int)getppid());
-    FILE *file = fopen(path, "r");
-    if (!file) return false;
-    if (fscanf(file, "%15s", parent) != 1) *parent = 0;
-    fclose(file);
-    if (strcmp(parent, "mpirun") && strcmp(parent, "orterun")) return false;
-    snprintf(path, sizeof path, "/proc/%d/fd/0", (int)getppid());
-    int fd = open(path, O_RDONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
-    if (fd < 0) return false;
-    bool is = isatty(fd);
-    close(fd);
-    return is;
-}
-
 bool lm_atterminal(void)
 {
-    int is = input_is_terminal(), any;
+    int is = lm_typed(), any;
     MPI_Allreduce(&is, &any, 1, MPI_INT, MPI_LOR, MPI_COMM_WORLD);
     return any;
 }
 
 /* --- input and output ------------------------------------------------------------------------------------- */
 
-int lm_input(void) { return fileno(input); }
-
-void lm_show(const char *text, size_t size) { lm_writeout(text, size); }
+void lm_show(const char *text, size_t size)
+{
+    if (lm_ttyfd() < 0) {
+        lm_writeout(text, size);
+        return;
+    }
+    while (size > 0) {
+        ssize_t n = write(lm_ttyfd(), text, size);
+        if (n < 0 && errno != EINTR && errno != EAGAIN) return;
+        if (n < 0) continue;
+        text += n;
+        size -= (size_t)n;
+    }
+}
 
 /* Scripts that read standard input find it empty, as on the other ranks: what comes there are lines for the prompt. */
 static void take_input(void)
@@ -57,20 +50,23 @@ static void take_input(void)
     if (keys < 0) keys = null;
     else close(null);
     input = fdopen(keys, "r");
+    lm_startkeys(keys);
 }
 
-/* readline(prompt) → line without its end, or nil at the end of the input. */
+/* readline(prompt[, complete]) → line without its end, or nil and "end" or "interrupted"; complete as lm_edit has it. */
 static int prompt_readline(lua_State *L)
 {
     static char *line;
     static size_t room;
     size_t size;
     const char *prompt = luaL_checklstring(L, 1, &size);
+    if (lm_ttyfd() >= 0) return lm_edit(L);
     lm_show(prompt, size);
     ssize_t n = getline(&line, &room, input);
     if (n < 0) {
         lua_pushnil(L);
-        return 1;
+        lua_pushliteral(L, "end");
+        return 2;
     }
     if (n > 0 && line[n - 1] == '\n') n--;
     if (n > 0 && line[n - 1] == '\r') n--;
@@ -86,7 +82,43 @@ static int prompt_write(lua_State *L)
     return 0;
 }
 
-static const luaL_Reg functions[] = {{"readline", prompt_readline}, {"write", prompt_write}, {NULL, NULL}};
+/* edits() → whether lines are edited here. */
+static int prompt_edits(lua_State *L)
+{
+    lua_pushboolean(L, lm_ttyfd() >= 0);
+    return 1;
+}
+
+/* entries(folder) → list of the names in a folder, folders with a slash at the end; nil when it cannot be read. */
+static int prompt_entries(lua_State *L)
+{
+    DIR *folder = opendir(luaL_checkstring(L, 1));
+    if (!folder) return 0;
+    lua_newtable(L);
+    int n = 0;
+    for (struct dirent *entry; (entry = readdir(folder));) {
+        struct stat status;
+        if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..")) continue;
+        bool is_folder = fstatat(dirfd(folder), entry->d_name, &status, 0) == 0 && S_ISDIR(status.st_mode);
+        lua_pushfstring(L, "%s%s", entry->d_name, is_folder ? "/" : "");
+        lua_rawseti(L, -2, ++n);
+    }
+    closedir(folder);
+    return 1;
+}
+
+/* makefolder(path) → whether the folder is there afterwards, for this user alone. */
+static int prompt_makefolder(lua_State *L)
+{
+    const char *path = luaL_checkstring(L, 1);
+    lua_pushboolean(L, mkdir(path, 0700) == 0 || errno == EEXIST);
+    return 1;
+}
+
+static const luaL_Reg functions[] = {
+    {"readline", prompt_readline}, {"write", prompt_write},           {"edits", prompt_edits}, {"remember", lm_remember},
+    {"entries", prompt_entries},   {"makefolder", prompt_makefolder}, {NULL, NULL},
+};
 
 int luaopen_prompt(lua_State *L)
 {

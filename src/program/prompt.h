@@ -8,9 +8,6 @@
 /* Whether somebody sits at a terminal that this job reads from. Collective. */
 bool lm_atterminal(void);
 
-/* Descriptor of the input, once luaopen_prompt was called: descriptor 0 is /dev/null from then on. */
-int lm_input(void);
-
 /* Writes all of the text to where the prompt is. */
 void lm_show(const char *text, size_t size);
 
