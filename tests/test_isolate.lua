@@ -106,6 +106,7 @@ function TestIsolate:test_a_limit_of_memory_counts_what_the_task_adds()
     lu.assertEquals(reason({memory = "32M"}, take, 1 << 26), "ran out of its memory (32 MB)")
     lu.assertEquals(reason({memory = 3 << 19}, take, 1 << 24), "ran out of its memory (1.5 MB)")
     lu.assertEquals(reason({memory = "32M"}, function () return array.zeros(1 << 23):sum() end), "ran out of its memory (32 MB)")
+    if os.getenv "ASAN_OPTIONS" then return end -- there, small pieces of memory that are refused end the process
     lu.assertEquals(reason({memory = "32M"}, function ()
         local t = {}
         for i = 1, math.huge do t[i] = {i} end
@@ -237,6 +238,7 @@ end
 
 function TestIsolate:test_no_descriptor_is_left()
     local function open() return select(2, output_of(("ls /proc/%d/fd"):format(mpi.getpid())):gsub("\n", "")) end
+    collectgarbage() -- files that other tests left
     local before = open()
     for i = 1, 5 do
         isolated({}, function () return i end)
