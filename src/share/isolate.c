@@ -49,6 +49,56 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+/* --- this process's memory ---------------------------------------------------------------------------------- */
+
+typedef struct pages {
+    long all, data; /* data: private and writable, which is what RLIMIT_DATA counts, and the stack */
+} pages;
+
+static pages memory_pages(void)
+{
+    pages p = {0, 0};
+    char text[128] = "";
+    int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return p;
+    if (read(fd, text, sizeof text - 1) <= 0 || sscanf(text, "%ld %*d %*d %*d %*d %ld", &p.all, &p.data) != 2) p = (pages){0, 0};
+    close(fd);
+    return p;
+}
+
+/* What is shared with other processes and may be written, as of the last look. */
+static struct span {
+    unsigned long from, to;
+} *shared;
+static size_t spans, room;
+static long looked_at; /* pages that the process had then; as long as that stays, so do its mappings */
+
+/* Looks again when it must: that takes a third of what a child takes. */
+static bool list_shared(void)
+{
+    long all = memory_pages().all;
+    if (all > 0 && all == looked_at) return true;
+    FILE *maps = fopen("/proc/self/maps", "re");
+    if (!maps) return false;
+    char line[512], rights[5];
+    struct span s;
+    bool begins = true, fine = true;
+    for (spans = 0; fine && fgets(line, sizeof line, maps); begins = strchr(line, '\n') != NULL) {
+        if (!begins || sscanf(line, "%lx-%lx %4s", &s.from, &s.to, rights) != 3 || rights[1] != 'w' || rights[3] != 's') continue;
+        if (spans == room) {
+            struct span *more = realloc(shared, (2 * room + 16) * sizeof s);
+            fine = more != NULL;
+            if (!fine) break;
+            shared = more;
+            room = 2 * room + 16;
+        }
+        shared[spans++] = s;
+    }
+    fclose(maps);
+    looked_at = fine ? all : 0;
+    return fine;
+}
+
 /* --- the child's side --------------------------------------------------------------------------------------- */
 
 /* exit() in the child, from os.exit or a library: what it wrote itself goes out, MPI's and the program's own ends are
@@ -90,28 +140,7 @@ static void close_inherited(int keep)
 /* Memory shared with other processes can be read, not written: MPI's own above all. */
 static void protect_shared(void)
 {
-    FILE *maps = fopen("/proc/self/maps", "re");
-    if (!maps) return;
-    char line[512], rights[5];
-    unsigned long from, to;
-    bool begins = true;
-    while (fgets(line, sizeof line, maps)) {
-        if (begins && sscanf(line, "%lx-%lx %4s", &from, &to, rights) == 3 && rights[1] == 'w' && rights[3] == 's')
-            mprotect((void *)from, to - from, PROT_READ);
-        begins = strchr(line, '\n') != NULL;
-    }
-    fclose(maps);
-}
-
-/* Bytes of private memory this process may write to, which is what RLIMIT_DATA counts, and the stack. */
-static rlim_t memory_in_use(void)
-{
-    unsigned long pages = 0;
-    FILE *file = fopen("/proc/self/statm", "re");
-    if (!file) return 0;
-    if (fscanf(file, "%*u %*u %*u %*u %*u %lu", &pages) != 1) pages = 0;
-    fclose(file);
-    return (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE);
+    for (size_t i = 0; i < spans; i++) mprotect((void *)shared[i].from, shared[i].to - shared[i].from, PROT_READ);
 }
 
 static void limit_memory(lua_Integer memory, struct rlimit *before)
@@ -119,7 +148,7 @@ static void limit_memory(lua_Integer memory, struct rlimit *before)
     getrlimit(RLIMIT_DATA, before);
     if (memory == 0) return;
     struct rlimit limit = *before;
-    limit.rlim_cur = memory_in_use() + (rlim_t)memory;
+    limit.rlim_cur = (rlim_t)(memory_pages().data * sysconf(_SC_PAGESIZE) + memory);
     if (limit.rlim_cur > limit.rlim_max) limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_DATA, &limit);
 }
@@ -273,6 +302,7 @@ static int isolate_start(lua_State *L)
     c->read = lm_newbuffer(L);
     lua_setiuservalue(L, -2, 1);
     int ends[2];
+    if (!list_shared()) return luaL_error(L, "cannot isolate a task: its memory cannot be looked at");
     if (pipe2(ends, O_CLOEXEC)) return luaL_error(L, "cannot isolate a task: %s", strerror(errno));
     fcntl(ends[0], F_SETFL, O_NONBLOCK);
     list_children(c->before, sizeof c->before);
