@@ -18,6 +18,7 @@ local TASK, RESULT, NOTE = 1, 2, 3
 -- Notes; src/share/serve.c sends the first two when a rank leaves its program. The others are about a sequence number.
 local EXIT, END, CANCEL, RECALL, RETURNED = 1, 2, 3, 4, 5
 
+local EAGER = 3900    -- bytes of a packed task that are sent at once; more may have to wait for their receiver
 local BEHIND = 2e-3   -- seconds that a task waits behind another before a free rank may have it
 local FAREWELL = 1    -- seconds that an error waits for tasks under way to give up
 
@@ -79,8 +80,8 @@ local function call_packed(packed)
 end
 
 -- → whether it went well, the packed list of results or description of the error, begin, end
-local function perform(packed, look)
-    return outcome(clock(), serve.run(look, ranks.described, call_packed, packed))
+local function perform(packed)
+    return outcome(clock(), serve.run(ranks.described, call_packed, packed))
 end
 
 -- Serving -----------------------------------------------------------------------------------------------------
@@ -103,12 +104,13 @@ local function serve_tasks(comm, shift, outer)
         end
     end
 
-    -- runs within a task
-    local function look()
-        if outer then outer() end
+    -- at a tick: → what is to be raised in the task, or false when there is none
+    serve.tick(function ()
         while serve.wait(comm, "mpi.pool", 0, NOTE) do read() end
-        if cancelled or ended then error("cancelled", 0) end
-    end
+        if cancelled or ended then return "cancelled" end
+        if outer then return outer() end
+        if not running then return false end
+    end)
 
     while true do
         if ended then error("rank 0 has ended its program inside the pool's function", 0) end
@@ -123,7 +125,7 @@ local function serve_tasks(comm, shift, outer)
             if dropped[sequence] then dropped[sequence] = nil
             else
                 running, cancelled = sequence, false
-                local fine, result, began, finished = perform(packed, look)
+                local fine, result, began, finished = perform(packed)
                 running = nil
                 comm:send({sequence, fine, result, began - shift, finished - shift}, 0, RESULT)
             end
@@ -160,7 +162,7 @@ end
 
 function Desk:new_task(part, packed)
     self.tasks, self.open = self.tasks + 1, self.open + 1
-    if self.open == 1 then serve.tick(self.look) end
+    serve.start()
     return setmetatable({desk = self, part = part, packed = packed, number = self.tasks, state = "new"}, Future)
 end
 
@@ -203,7 +205,6 @@ function Desk:finish(task, state, packed, began, finished)
     if ended[task.state] then return end
     if task.state == "queued" then self.queued = self.queued - 1 end
     self.finished, self.open = self.finished + 1, self.open - 1
-    if self.open == 0 then serve.tick(self.outer) end
     task.state, task.packed, task.t0, task.t1, task.order = state, packed, began, finished, self.finished
     for _, list in ipairs(task.watchers or {}) do table.insert(list, task) end
 end
@@ -216,8 +217,9 @@ function Desk:ship(task, rank)
     worker.sent = worker.sent + 1
     if #worker == 0 then worker.since = clock() end
     table.insert(worker, {sequence = worker.sent, task = task})
-    local request = self.comm:isend({worker.sent, task.packed}, rank, TASK)
-    if not request:test() then table.insert(self.sends, request) end
+    if #task.packed < EAGER then self.comm:send({worker.sent, task.packed}, rank, TASK)
+    else table.insert(self.sends, (self.comm:isend({worker.sent, task.packed}, rank, TASK)))
+    end
 end
 
 -- Hands out what waits: to ranks with nothing to do, and `ahead` tasks more.
@@ -393,7 +395,6 @@ function Desk:close(problem)
         local rank, tag = serve.wait(self.comm, "the end of mpi.pool", limit and math.max(0, limit - clock()) or nil)
         if rank then self:receive(rank, tag) end
     end
-    serve.tick(self.outer)
     local tidy = drained() and not self.left
     if tidy then mpi.waitall(self.sends) end
     local stop = {stop = true, tidy = tidy, failed = problem ~= nil}
@@ -674,13 +675,15 @@ local function lead(comm, f, outer)
         ids[rank + 1] = rank
         if rank > 0 then desk.workers[rank] = {sent = 0} end
     end
-    function desk.look()
-        if outer then outer() end
-        if desk.turning then return end
-        desk.turning = true
-        desk:turn()
-        desk.turning = false
-    end
+    serve.tick(function ()
+        if not desk.turning then
+            desk.turning = true
+            desk:turn()
+            desk.turning = false
+        end
+        if outer then return outer() end
+        if desk.open == 0 then return false end
+    end)
     local before = leading
     local guard <close> = setmetatable({}, {__close = function (_, problem)
         leading = before
@@ -691,8 +694,14 @@ local function lead(comm, f, outer)
 end
 
 local function follow(comm, shift, outer)
-    local stop = serve_tasks(comm, shift, outer)
-    serve.leave(comm)
+    local stop
+    do
+        local guard <close> = setmetatable({}, {__close = function ()
+            serve.tick(outer)
+            serve.leave(comm)
+        end})
+        stop = serve_tasks(comm, shift, outer)
+    end
     if stop.tidy then comm:free() end
     if stop.failed then
         mpi.sleep(0.02) -- so that rank 0, whose stack shows where, is the first to tell of an error that nobody catches

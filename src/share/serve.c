@@ -94,49 +94,61 @@ static int serve_read(lua_State *L)
 
 /* --- while a task computes -------------------------------------------------------------------------------- */
 
+static bool ticking;
+static bool inside; /* run() has not returned */
+
+/* What the function set by tick() returns: a message is raised in the task that runs, false says that no more ticks
+   are needed until start(). */
 static void serve_tick(lua_State *L)
 {
     if (!lua_checkstack(L, LUA_MINSTACK)) return;
-    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &tick_key) == LUA_TFUNCTION) lua_call(L, 0, 0);
-    else lua_pop(L, 1);
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &tick_key) == LUA_TNIL) lua_pushboolean(L, 0);
+    else lua_call(L, 0, 1);
+    if (inside && lua_type(L, -1) == LUA_TSTRING) lua_error(L);
+    if (lua_isboolean(L, -1)) {
+        lm_stoptick(serve_tick);
+        ticking = false;
+    }
+    lua_settop(L, -2);
 }
 
-/* The function at index (nil: none) is called about every TICK seconds while Lua code runs; what it raises, that code
-   gets. */
-static void tick_set(lua_State *L, int index)
+static void tick_start(void)
 {
-    bool on = !lua_isnil(L, index);
-    lua_pushvalue(L, index);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &tick_key);
-    if (on) lm_starttick(serve_tick, TICK);
-    else lm_stoptick(serve_tick);
+    if (!ticking) lm_starttick(serve_tick, TICK);
+    ticking = true;
 }
 
-/* tick(f), tick(nil) */
+/* tick(f): f() will be called about every TICK seconds while Lua code runs, from start() on. */
 static int serve_settick(lua_State *L)
 {
     lua_settop(L, 1);
-    tick_set(L, 1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &tick_key);
     return 0;
 }
 
-/* run(look, handler, f, …) → as xpcall(f, handler, …), with tick(look) meanwhile unless look is nil */
+static int serve_start(lua_State *L)
+{
+    (void)L;
+    tick_start();
+    return 0;
+}
+
+/* run(handler, f, …) → as xpcall(f, handler, …); a tick may stop it */
 static int serve_run(lua_State *L)
 {
-    int n = lua_gettop(L) - 3;
-    luaL_checktype(L, 2, LUA_TFUNCTION);
+    luaL_checktype(L, 1, LUA_TFUNCTION);
     lua_pushboolean(L, 1);
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &tick_key);
-    lua_rotate(L, 3, 2);
-    if (!lua_isnil(L, 1)) tick_set(L, 1);
-    int status = lua_pcall(L, n, LUA_MULTRET, 2);
-    if (!lua_isnil(L, 1)) tick_set(L, 4);
+    lua_insert(L, 2);
+    bool before = inside;
+    tick_start();
+    inside = true;
+    int status = lua_pcall(L, lua_gettop(L) - 3, LUA_MULTRET, 1);
+    inside = before;
     if (status != LUA_OK) {
         lua_pushboolean(L, 0);
-        lua_replace(L, 3);
+        lua_replace(L, 2);
     }
-    lua_remove(L, 4);
-    return lua_gettop(L) - 2;
+    return lua_gettop(L) - 1;
 }
 
 /* clock() → seconds; the same for all ranks of a machine, as MPI_Wtime is not. */
@@ -216,6 +228,7 @@ static const luaL_Reg functions[] = {
     {"note", serve_note},
     {"read", serve_read},
     {"tick", serve_settick},
+    {"start", serve_start},
     {"run", serve_run},
     {"clock", serve_clock},
     {"enter", serve_enter},
