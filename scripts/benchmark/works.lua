@@ -83,4 +83,17 @@ local elements = {
     },
 }
 
-return {messages, startup, memory, arrays, elements}
+local pool = {
+    name = "pool", on = "as many workers",
+    programs = {
+        {"luampi", "sh -c 'mpirun -n 2 $luampi $works/pool.lua submit; mpirun -n 4 $luampi $works/pool.lua call'"},
+        {"futures", "sh -c 'mpirun -n 3 $python $works/pool.py submit; mpirun -n 5 $python $works/pool.py call'",
+         imports = "mpi4py.futures"},
+    },
+    works = {
+        {"submit + get of an empty task", futures = 0.2},
+        {"an empty function on 4 ranks", futures = 0.1},
+    },
+}
+
+return {messages, startup, memory, arrays, elements, pool}
