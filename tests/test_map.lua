@@ -237,7 +237,7 @@ function TestErrors:test_wrong_arguments_raise_on_every_rank()
             if last then comm:map(f, items, opts) else comm:map(square, 3) end
         end), text)
     end
-    for _, case in ipairs {{"text", "list, array or count expected, got string"}, {-1, "-1 is no number of items"},
+    for _, case in ipairs {{"text", "list, array, count or generator expected, got string"}, {-1, "-1 is no number of items"},
                            {2.5, "2.5 is no number of items"}} do
         lu.assertStrContains(message(comm.map, comm, square, case[1]), case[2])
     end
@@ -424,8 +424,189 @@ function TestShare:test_a_body_that_uses_the_communicator_raises()
 end
 
 function TestShare:test_wrong_arguments()
-    lu.assertStrContains(message(comm.share, comm, "x"), "bad argument #1 to 'share' (items: list, array or count expected")
+    lu.assertStrContains(message(comm.share, comm, "x"), "bad argument #1 to 'share' (items: list, array, count or generator expected")
     lu.assertStrContains(message(comm.share, comm, 3, {into = 1}), "bad argument #2 to 'share' (unknown option 'into'")
+end
+
+-- A generator of the numbers to n.
+local function numbers(n)
+    local k = 0
+    return function ()
+        if k < n then
+            k = k + 1
+            return k
+        end
+    end
+end
+
+TestImap = {}
+
+function TestImap:test_every_result_comes_once_on_the_rank_of_the_loop()
+    everywhere(function (c)
+        for to = 0, c:size() - 1 do
+            for _, n in ipairs {0, 1, 3, 200} do
+                for _, items in ipairs {n, numbers(n)} do
+                    local seen = {n = n}
+                    for i, v in c:imap(square, items, {to = to}) do
+                        lu.assertNil(seen[i])
+                        lu.assertEquals(c:rank(), to)
+                        seen[i] = v
+                    end
+                    if c:rank() == to then lu.assertEquals(seen, squares(n)) end
+                end
+            end
+        end
+    end)
+end
+
+function TestImap:test_ordered_results_come_in_order()
+    for _, chunk in ipairs {false, 1, 3} do
+        for _, stream in ipairs {false, true} do
+            local last = 0
+            for i, v in comm:imap(function (x) mpi.sleep(x % 5 == 0 and 1e-3 or 0) return x * x end, stream and numbers(60) or 60,
+                                  {ordered = true, chunk = chunk or nil}) do
+                lu.assertEquals({i, v}, {last + 1, i * i})
+                last = i
+            end
+            lu.assertEquals(last, rank == 0 and 60 or 0)
+        end
+    end
+end
+
+function TestImap:test_nil_results_and_large_ones()
+    local count, bytes = 0, 0
+    for i, v in comm:imap(function (i) if i % 2 == 0 then return ("x"):rep(100000) end end, 41) do
+        count = count + 1
+        if i % 2 == 0 then bytes = bytes + #v else lu.assertNil(v) end
+    end
+    lu.assertEquals({count, bytes}, rank == 0 and {41, 2000000} or {0, 0})
+end
+
+function TestImap:test_break_ends_it_on_all_ranks()
+    for _, ordered in ipairs {false, true} do
+        for _, items in ipairs {100000, numbers(100000)} do
+            local count = 0
+            for _ in comm:imap(square, items, {ordered = ordered}) do
+                count = count + 1
+                if count == 10 then break end
+            end
+            lu.assertEquals(count, rank == 0 and 10 or 0)
+            lu.assertEquals(comm:allreduce(1), size)
+        end
+    end
+end
+
+function TestImap:test_errors_in_a_task_in_the_body_and_in_the_generator_raise_on_every_rank()
+    for _, bad in ipairs {1, 30, 60} do
+        for _, stream in ipairs {false, true} do
+            local function task(x) if x == bad then error("task", 0) end return x end
+            local e = failure(function () for _ in comm:imap(task, stream and numbers(60) or 60) do end end)
+            lu.assertEquals({e.message, e.index}, {"task", bad})
+            e = failure(function ()
+                for i in comm:imap(square, stream and numbers(60) or 60) do if i == bad then error("body", 0) end end
+            end)
+            lu.assertEquals({e.message, e.index, e.rank}, {"body", bad, 0})
+        end
+    end
+    local k = 0
+    local e = failure(function ()
+        for _ in comm:imap(square, function ()
+            k = k + 1
+            return k < 20 and k or error("generator", 0)
+        end) do end
+    end)
+    lu.assertEquals({e.message, e.index, e.rank}, {"generator", 20, 0})
+    lu.assertEquals(comm:allreduce(1), size)
+end
+
+function TestImap:test_a_generator_runs_ahead_of_the_loop_by_so_many_items_at_most()
+    for _, ahead in ipairs {1, 5} do
+        local given, got, most = 0, 0, 0
+        local function generator()
+            if given < 40 then
+                given = given + 1
+                return given
+            end
+        end
+        for _ in comm:imap(square, generator, {ahead = ahead}) do
+            most = math.max(most, given - got)
+            got = got + 1
+            mpi.sleep(1e-4)
+        end
+        lu.assertTrue(most <= ahead, ("%d items ahead instead of %d"):format(most, ahead))
+        lu.assertEquals(comm:allreduce(got), 40)
+    end
+end
+
+function TestImap:test_random_numbers_of_the_body_are_its_own()
+    math.randomseed(7)
+    local first = {math.random(), math.random(), math.random()}
+    math.randomseed(7)
+    local seen, drawn = {}, {}
+    for i, v in comm:imap(function () return math.random(1 << 40) + math.random() end, 30, {seed = 42}) do
+        seen[i] = v
+        if #drawn < 3 then drawn[#drawn + 1] = math.random() end
+    end
+    math.randomseed()
+    if rank == 0 then
+        lu.assertEquals(drawn, first)
+        local expected = draws(mpi.COMM_SELF)
+        for i = 1, 30 do lu.assertEquals(seen[i], expected[i]) end
+    else
+        draws(mpi.COMM_SELF)
+    end
+end
+
+function TestImap:test_a_body_that_uses_the_communicator_raises()
+    local e = failure(function () for _ in comm:imap(square, 30) do comm:barrier() end end)
+    lu.assertStrContains(e.message, "comm:barrier in a task of comm:imap on the same communicator")
+end
+
+TestGenerator = {}
+
+function TestGenerator:test_map_share_and_mapreduce_take_generators()
+    everywhere(function (c)
+        for root = 0, c:size() - 1 do
+            for _, n in ipairs {0, 1, 150} do
+                local here = c:rank() == root
+                lu.assertEquals((c:map(square, here and numbers(n) or nil, {root = root})), squares(n))
+                local sum = 0
+                for i, x in c:share(here and numbers(n) or nil, {root = root, chunk = 2}) do
+                    lu.assertEquals(i, x)
+                    sum = sum + x
+                end
+                lu.assertEquals(c:allreduce(sum), n * (n + 1) // 2)
+                local text = c:mapreduce(tostring, here and numbers(n) or nil, {root = root, init = "", op = function (a, b) return a .. b end})
+                local expected = {}
+                for i = 1, n do expected[i] = i end
+                lu.assertEquals(text, table.concat(expected))
+            end
+        end
+    end)
+end
+
+function TestGenerator:test_errors()
+    local function raises() error("generator", 0) end
+    for _, call in ipairs {
+        function () comm:map(square, raises) end,
+        function () for _ in comm:share(raises) do end end,
+        function () comm:mapreduce(square, raises) end,
+    } do
+        lu.assertEquals(tostring(failure(call)), "generator  [rank 0, item 1]")
+        lu.assertEquals(comm:allreduce(1), size)
+    end
+    local e = failure(comm.mapreduce, comm, square, numbers(20), {op = function (a, b) if b == 100 then error("op", 0) end return a + b end})
+    lu.assertEquals({e.message, e.index}, {"op", 10})
+    if size > 1 then
+        e = failure(comm.map, comm, square, function () return coroutine.create(print) end)
+        lu.assertStrContains(e.message, "cannot send a thread at items[1]")
+    end
+    lu.assertStrContains(message(comm.map, comm, square, numbers(3), {into = array.zeros(3)}), "into needs to know how many items there are")
+end
+
+function TestGenerator:test_a_loop_over_a_generator_may_be_left()
+    for i in comm:share(numbers(100000)) do if i >= 10 then break end end
+    lu.assertEquals(comm:allreduce(1), size)
 end
 
 os.exit(lu.run())

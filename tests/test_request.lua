@@ -249,6 +249,13 @@ function TestRequests:test_waitsome_testall_and_testany()
     end)
 end
 
+function TestRequests:test_a_long_list()
+    local list = {}
+    for i = 1, 20000 do list[i] = comm:isend(i, mpi.PROC_NULL) end
+    lu.assertTrue((mpi.testall(list)))
+    lu.assertEquals(mpi.waitall(list).n, 20000)
+end
+
 function TestRequests:test_waitall_of_nothing()
     lu.assertEquals(mpi.waitall {}, {n = 0})
 end

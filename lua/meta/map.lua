@@ -13,7 +13,13 @@
 --- raises.
 ---
 --- **Items** are those of rank `root`; the others may pass nil. A list (with nil among the items its field `n` is the
---- length), the elements or rows of an array, or a number n for the items 1 to n.
+--- length), the elements or rows of an array, a number n for the items 1 to n, or a generator: a function that gives the
+--- next item at each call, and nil at the end. Items and results must be able to travel (see What travels).
+---
+--- **A generator** is read on the root only, between its tasks, and never by more than `ahead` items further than is done
+--- (with `imap` on the root: than the loop has taken); default 4 chunks a rank. What was read is handed out also while
+--- the root is in a task that runs Lua code or `mpi.sleep`; when that task takes longer than the others need for `ahead`
+--- items, they wait. An error in it is like one in the task of the item it was asked for.
 ---
 --- **Who does which.** "dynamic": the ranks take the next items in their order, so many at a time as they do in a short
 --- while, or `chunk`; what a rank has taken but not begun, idle ranks take from it. "static": an equal run of items for
@@ -65,12 +71,30 @@ local map_info = {}
 --- - `trace`: `info.tasks` tells when each task ran, and where
 --- - `items`: "same" when every rank has the items: nothing is sent
 --- - `root`: the rank whose items are mapped; default 0
+--- - `ahead`: how far a generator is read ahead, in items
 ---@param f fun(item: any, index: integer): any
----@param items any[]|mpi.array|integer? on the root
+---@param items any[]|mpi.array|integer|(fun(): any)? on the root
 ---@param opts? table
 ---@return any[]|mpi.array|nil results
 ---@return mpi.map_info info
 function comm:map(f, items, opts) end
+
+--- A loop over the results as they come: index and result of each item, on rank `to`. All ranks call, and write the loop;
+--- on the others the body never runs, and the loop ends when all is done. The rank of the loop does tasks, too, when no
+--- result is there.
+---
+---     for i, result in comm:imap(simulate, parameters) do print(i, result) end
+---
+--- `break` ends it for all. An error in the body does so, too, and is raised on every rank. A rank whose results the loop
+--- has not taken goes on until it has four batches and a megabyte of them waiting.
+---
+--- Options: `to`, the rank of the loop (0); `ordered`: results come in the order of the items, and those that are early are
+--- kept; `schedule chunk seed items root ahead` as in `comm:map`.
+---@param f fun(item: any, index: integer): any
+---@param items any[]|mpi.array|integer|(fun(): any)? on the root
+---@param opts? table
+---@return fun(): integer?, any
+function comm:imap(f, items, opts) end
 
 --- Combines the results of all items without keeping them. The operator is taken as associative, not as commutative: it
 --- combines in the order of the items, whoever did them. Every rank gets the value.
@@ -78,9 +102,9 @@ function comm:map(f, items, opts) end
 ---     local sum = comm:mapreduce(function (i) return 1 / i ^ 2 end, 10 ^ 8)
 ---
 --- Options: `op`, an operator such as `mpi.MAX` or a function (default `mpi.SUM`); `init`, combined before the first
---- result; `chunk seed trace items root` as in `comm:map`.
+--- result; `chunk seed trace items root ahead` as in `comm:map`.
 ---@param f fun(item: any, index: integer): any
----@param items any[]|mpi.array|integer? on the root
+---@param items any[]|mpi.array|integer|(fun(): any)? on the root
 ---@param opts? table
 ---@return any value `init`, or nil, when there are no items
 ---@return mpi.map_info info
@@ -95,8 +119,8 @@ function comm:mapreduce(f, items, opts) end
 --- same, and is raised on every rank. The body must leave the loop by its end, `break`, `goto`, `return` or an error; an
 --- iterator called by hand must be called until it gives nil.
 ---
---- Options: `schedule chunk items root` as in `comm:map`.
----@param items any[]|mpi.array|integer? on the root
+--- Options: `schedule chunk items root ahead` as in `comm:map`.
+---@param items any[]|mpi.array|integer|(fun(): any)? on the root
 ---@param opts? table
 ---@return fun(): integer?, any
 function comm:share(items, opts) end

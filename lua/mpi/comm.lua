@@ -19,7 +19,7 @@ function comm:print(...)
 end
 
 -- What needs more is loaded when it is first used.
-for _, name in ipairs {"map", "mapreduce", "share"} do
+for _, name in ipairs {"imap", "map", "mapreduce", "share"} do
     comm[name] = function (...)
         comm[name] = require "mpi.map"[name]
         return comm[name](...)

@@ -84,15 +84,18 @@ local checks = {
     seed = function (v) return type(v) == "number", "a number" end,
     progress = boolean,
     trace = boolean,
+    ordered = boolean,
+    ahead = count,
     items = one_of "same",
     op = function (v) return handout.is_operator(v), "an operator such as mpi.SUM or a function" end,
     init = anything,
 }
 
 local options_of = {
-    map = {"to", "schedule", "chunk", "into", "errors", "seed", "progress", "trace", "items", "root"},
-    share = {"schedule", "chunk", "items", "root"},
-    mapreduce = {"op", "init", "chunk", "seed", "progress", "trace", "items", "root"},
+    map = {"to", "schedule", "chunk", "into", "errors", "seed", "progress", "trace", "items", "root", "ahead"},
+    imap = {"to", "ordered", "schedule", "chunk", "seed", "progress", "items", "root", "ahead"},
+    share = {"schedule", "chunk", "items", "root", "ahead"},
+    mapreduce = {"op", "init", "chunk", "seed", "progress", "trace", "items", "root", "ahead"},
 }
 
 local function callable(f)
@@ -101,9 +104,10 @@ local function callable(f)
     return type(mt) == "table" and type(mt.__call) == "function"
 end
 
--- The length of what is to be mapped and what it is, or nil and what is wrong.
+-- What is to be mapped is, and its length (0 when that is not known); or nil and what is wrong.
 local function kind_of(items)
-    if type(items) == "table" then
+    if type(items) == "function" then return 0, "stream"
+    elseif type(items) == "table" then
         local n = math.type(items.n) == "integer" and items.n or #items
         if n < 0 then return nil, ("the list's n is %d"):format(n) end
         return n, "list"
@@ -115,12 +119,12 @@ local function kind_of(items)
         if n and n >= 0 then return n, "count" end
         return nil, ("%s is no number of items"):format(items)
     end
-    return nil, ("items: list, array or count expected, got %s"):format(type(items))
+    return nil, ("items: list, array, count or generator expected, got %s"):format(type(items))
 end
 
 -- What a call is asked for; `mistake` is set when that is wrong. `also` is what all ranks must agree on.
 local function job_of(comm, call, f, items, opts, first)
-    local job = {call = call, f = f, root = 0, to = "all", schedule = "dynamic"}
+    local job = {call = call, f = f, root = 0, to = call == "imap" and 0 or "all", schedule = "dynamic"}
     local function wrong(arg, text)
         job.mistake = job.mistake or ("bad argument #%d to '%s' (%s)"):format(arg, call, text)
     end
@@ -150,16 +154,28 @@ local function job_of(comm, call, f, items, opts, first)
     if job.mistake then return job end
     if job.same or comm:rank() == job.root then
         local n, kind = kind_of(items)
-        if not n then wrong(first, kind) end
+        if not n then wrong(first, kind)
+        elseif kind == "stream" and job.same then wrong(first, "the items of a generator are never the same on every rank")
+        elseif kind == "stream" and job.into then wrong(first, "into needs to know how many items there are, which a generator does not")
+        end
         job.n, job.kind = n, kind
     end
-    job.also = ("%s %s %s %s %s %s %s %s %s %s"):format(
+    if job.to == "all" and call == "imap" then wrong(first + 1, "to is 'all', expected a rank") end
+    job.also = ("%s %s %s %s %s %s %s %s %s %s %s"):format(
         job.root, job.to, job.schedule, job.chunk, job.errors, job.seed, job.trace, job.same, job.same and job.n,
-        job.to == "all" and job.into ~= nil)
+        job.to == "all" and job.into ~= nil, job.ordered)
     return job
 end
 
 -- Items ---------------------------------------------------------------------------------------------------------------
+
+-- The items first to last of a list, encoded; what cannot travel is named by its place in all items, to which `shift` is
+-- added.
+local function pack_items(items, first, last, shift)
+    local fine, text = pcall(mpi.pack, move(items, first, last, 1, {}))
+    if fine then return text end
+    error((text:gsub("at value%[(%d+)%]", function (i) return ("at items[%d]"):format(i + first - 1 + shift) end)), 0)
+end
 
 -- Bytes of an encoded block of items, and how many there may be in it.
 local BLOCK, MOST = 8192, 1024
@@ -170,10 +186,7 @@ local function blocks_of(items, n)
     local first, size = 1, 1
     while first <= n do
         local last = math.min(first + size - 1, n)
-        local fine, text = pcall(mpi.pack, move(items, first, last, 1, {}))
-        if not fine then
-            error((text:gsub("at value%[(%d+)%]", function (i) return ("at items[%d]"):format(i + first - 1) end)), 0)
-        end
+        local text = pack_items(items, first, last, 0)
         blocks[#blocks + 1], firsts[#firsts + 1] = text, first
         local each = #text / (last - first + 1)
         size = math.max(1, math.min(BLOCK / each // 1 | 0, MOST, 4 * size))
@@ -202,7 +215,82 @@ local function fetch_from_blocks(given)
     end
 end
 
--- Gives every rank the number of items and a way to fetch them: nil where the items are their own numbers.
+-- The same from the chunk of a stream that was taken; where its items did not travel, `kept` has them by their first number.
+local function fetch_from_chunks(h, kept)
+    local list, from, upto = nil, 1, 0
+    return function (i)
+        if i < from or i > upto then
+            list = kept and kept[i] or mpi.unpack(h:chunk())
+            if kept then kept[i] = nil end
+            from, upto = i, i + #list - 1
+        end
+        return list, from - 1, upto
+    end
+end
+
+-- Seconds that the items of a chunk of a stream are to take, bytes after which it is long enough.
+local SECONDS, BYTES = 1e-3, 65536
+
+-- On the root of a stream: a function that reads items until enough are on their way, and returns whether all are read.
+local function reader(h, size, job, kept)
+    local generator, read, ended, m, most = job.items, 0, false, 1, MOST
+    return function ()
+        while not ended do
+            local ahead, seconds = h:ahead()
+            m = job.chunk or math.max(1, math.min(2 * m, SECONDS / (seconds + 1e-9) // 1 | 0, most))
+            local n = math.min(m, (job.ahead or 4 * size * m) - ahead)
+            if n < 1 then return false end
+            local list, k = {}, 0
+            while k < n do
+                job.reading, ended = read + 1, true -- it may raise
+                local x = generator()
+                ended = x == nil
+                if ended then break end
+                k, read = k + 1, read + 1
+                list[k] = x
+            end
+            if k > 0 then
+                local bytes = ""
+                if kept then kept[read - k + 1] = list
+                else
+                    bytes = pack_items(list, 1, k, read - k)
+                    if #bytes > BYTES then most = math.max(1, k // 2) end
+                end
+                h:offer(read - k + 1, k, bytes)
+            end
+            job.reading = nil
+        end
+        job.read = read
+        h:ended()
+        return true
+    end
+end
+
+-- Makes the hand-out ready. → the number of items, nil for a stream; how to fetch them; what gives the next first and last
+local function start(h, own, job, n, fetch)
+    if n then
+        h:start(n, job.schedule, job.chunk or 0)
+        return n, fetch, take
+    end
+    local here = own:rank() == job.root
+    local kept = own:size() == 1 and {} or nil
+    h:stream(job.root, job.loop and job.to == job.root)
+    fetch = fetch_from_chunks(h, kept)
+    if not here then return nil, fetch, take end
+    job.refill = reader(h, own:size(), job, kept)
+    return nil, fetch, function ()
+        while true do
+            h:rest()
+            local ended = job.refill()
+            local first, last = take(h)
+            if first or ended or h:stopped() then return first, last end
+            h:await()
+        end
+    end
+end
+
+-- Gives every rank the number of items (nil when it is a stream) and a way to fetch them: nil where the items are their
+-- own numbers.
 local function distribute(own, job)
     local items, here = job.items, own:rank() == job.root
     if job.same then return job.n, job.kind ~= "count" and fetch_from(items, job.n) or nil end
@@ -219,6 +307,7 @@ local function distribute(own, job)
     end
     if own:size() > 1 then given = own:bcast(given, job.root) end
     if given.failed then error(placed(given.failed), 0) end
+    if given.kind == "stream" then return nil end
     if given.kind == "count" then return given.n end
     if given.kind == "array" then
         if not here then items = mpi.array.empty(given.shape, given.dtype) end
@@ -239,10 +328,10 @@ end
 
 -- The ranks meet. → every rank's {began, ended, busy, items, error, what they tell}; the first error by index, unpacked
 local function meet(h, failure, told)
+    h:settle()
     local began, ended, busy, done = h:times()
+    local all = h:comm():allgather {began, ended, busy, done, failure and packed_error(failure) or false, told}
     h:finish()
-    local own = h:comm()
-    local all = own:allgather {began, ended, busy, done, failure and packed_error(failure) or false, told}
     local first
     for _, entry in ipairs(all) do
         local e = entry[5] and mpi.unpack(entry[5])
@@ -254,7 +343,8 @@ end
 local function info_of(h, all, job)
     local begin, serial = math.huge, 0
     for _, entry in ipairs(all) do begin = math.min(begin, entry[1]) end
-    local info = {wall = clock() - begin, per_rank = {n = all.n}}
+    local _, now = h:times()
+    local info = {wall = now - begin, per_rank = {n = all.n}}
     for r, entry in ipairs(all) do
         serial = serial + entry[3]
         info.per_rank[r] = {busy = entry[3], idle = math.max(0, info.wall - entry[3]), items = entry[4]}
@@ -265,9 +355,9 @@ local function info_of(h, all, job)
     if job.trace then
         info.tasks = {}
         for r, entry in ipairs(all) do
-            local t = entry[6].trace
+            local t, since = entry[6].trace, begin - entry[6].offset
             for k = 1, #t, 3 do
-                info.tasks[#info.tasks + 1] = {index = t[k], rank = r - 1, t0 = t[k + 1] - begin, t1 = t[k + 2] - begin}
+                info.tasks[#info.tasks + 1] = {index = t[k], rank = r - 1, t0 = t[k + 1] - since, t1 = t[k + 2] - since}
             end
         end
         table.sort(info.tasks, function (a, b) return a.index < b.index end)
@@ -285,7 +375,7 @@ end
 -- Tasks ---------------------------------------------------------------------------------------------------------------
 
 -- f with what the options add to each task; `told` collects what the other ranks will want to know.
-local function dressed(job, rank, told)
+local function dressed(h, job, rank, told)
     local f = job.f
     if job.into then
         local task, into = f, job.into
@@ -300,7 +390,7 @@ local function dressed(job, rank, told)
     end
     if job.trace then
         local task, trace = f, {}
-        told.trace = trace
+        told.trace, told.offset = trace, select(5, h:times())
         f = function (x, i)
             local t0 = clock()
             local y = task(x, i)
@@ -325,7 +415,7 @@ end
 -- number of the item under way
 local function work(h, job, rank, at, body)
     local state = job.seed and handout.random()
-    local fine, failure = xpcall(body, function (value) return new_error(value, rank, at(), 2) end)
+    local fine, failure = xpcall(body, function (value) return new_error(value, rank, job.reading or at(), 2) end)
     if state then handout.random(state) end
     if fine then return end
     h:stop()
@@ -336,12 +426,12 @@ end
 
 -- Does all tasks this rank takes. → failure; values and how many; segments: first, last, first, last … of the items that
 -- the values belong to
-local function collect(h, job, rank, fetch, f)
+local function collect(h, job, rank, fetch, f, next_range)
     local values, k, segments = {}, 0, {}
     local at = 0
     local function body()
         local s, previous = 0, nil
-        for first, last in take, h do
+        for first, last in next_range, h do
             local i = first
             while i <= last do
                 if fetch then
@@ -485,11 +575,14 @@ function map.map(comm, f, items, opts)
     local h <close> = begin(comm, job)
     local own, told = h:comm(), {}
     local n, fetch = distribute(own, job)
-    if job.to ~= "all" or job.into then agree_into(own, job, n) end
-    h:start(n, job.schedule, job.chunk or 0)
-    local failure, values, segments = collect(h, job, own:rank(), fetch, dressed(job, own:rank(), told))
+    if n and (job.to ~= "all" or job.into) then agree_into(own, job, n) end
+    local next_range
+    n, fetch, next_range = start(h, own, job, n, fetch)
+    local failure, values, segments = collect(h, job, own:rank(), fetch, dressed(h, job, own:rank(), told), next_range)
+    told.read = job.read
     local all, first = meet(h, failure, told)
     if first then error(first, 0) end
+    n = n or all[job.root + 1][6].read
     local results
     if job.into then results = bring_into(own, job, segments)
     else results = bring(own, job, n, values, segments)
@@ -544,31 +637,6 @@ local function combined(job, op, lists)
     return value
 end
 
---- The method comm:mapreduce.
-function map.mapreduce(comm, f, items, opts)
-    local job = job_of(comm, "mapreduce", f, items, opts, 2)
-    local h <close> = begin(comm, job)
-    local own, told, op = h:comm(), {}, combiner(job.op)
-    local n, fetch = distribute(own, job)
-    h:start(n, "blocks", job.chunk or 0)
-    local single = fetch and function (i)
-        local list, shift = fetch(i)
-        return list[i - shift]
-    end
-    local failure, parts = fold(h, job, own:rank(), single, dressed(job, own:rank(), told), op)
-    local all, first = meet(h, failure, told)
-    if first then error(first, 0) end
-    local lists, result = own:gather(parts, 0), nil
-    if lists then
-        local fine, value = pcall(combined, job, op, lists)
-        result = {fine, value}
-        if not fine then result[2] = text_of(value) end
-    end
-    result = own:bcast(result, 0)
-    if not result[1] then error(placed(result[2]), 0) end
-    return result[2], info_of(h, all, job)
-end
-
 -- Share ---------------------------------------------------------------------------------------------------------------
 
 local loop = {__name = "comm:share"}
@@ -577,6 +645,15 @@ function loop:meet(failure)
     self.over = true
     local _, first = meet(self.h, failure)
     if first then error(first, 0) end
+end
+
+-- The next first and last; at the end the ranks meet, and nil comes.
+function loop:take(next_range)
+    if self.over then return nil end
+    local fine, first, last = xpcall(next_range, function (value) return new_error(value, self.rank, self.job.reading, 2) end, self.h)
+    if fine and first then return first, last end
+    if not fine then self.h:stop() end
+    self:meet(not fine and first or nil)
 end
 
 -- The end of the loop, also by break or an error in its body.
@@ -593,29 +670,304 @@ loop.__index = loop
 function map.share(comm, items, opts)
     local job = job_of(comm, "share", nil, items, opts, 1)
     local h = begin(comm, job)
-    local self = setmetatable({h = h, rank = comm:rank(), at = 0, over = false}, loop)
+    local self = setmetatable({h = h, job = job, rank = comm:rank(), at = 0, over = false}, loop)
     local fine, n, fetch = pcall(distribute, h:comm(), job)
     if not fine then
         h:finish()
         error(n, 0)
     end
-    h:start(n, job.schedule, job.chunk or 0)
+    local next_range
+    n, fetch, next_range = start(h, h:comm(), job, n, fetch)
     local i, last = 0, 0
     return function ()
         i = i + 1
         if i > last then
-            i, last = take(h)
-            if not i then
-                i, last = 0, -1
-                if not self.over then self:meet() end
+            local first
+            first, last = self:take(next_range)
+            if not first then
+                i, last = 0, 0
                 return nil
             end
+            i = first
         end
         self.at = i
         if not fetch then return i, i end
         local list, shift = fetch(i)
         return i, list[i - shift]
     end, nil, nil, self
+end
+
+-- Results as they come -------------------------------------------------------------------------------------------------
+
+-- Tags: results and the end of a rank's work go to the rank of the loop; back come the sizes of batches of which all results
+-- were taken, and LAST when no more is awaited.
+local RESULTS, TAKEN, LAST = 1, 2, -1
+
+-- How long a rank keeps results, in seconds; how many batches and bytes of results may wait for the loop, from a rank.
+local KEEP, BATCHES, WAITING = 5e-4, 4, 2^20 | 0
+
+-- How many results of its own the loop's rank has waiting, when those before them are missing.
+local OWN = 4096
+
+-- A list of values with the segments they belong to.
+local function new_batch() return {values = {}, n = 0, segments = {}} end
+
+-- Does the tasks first to last, their results into the batch.
+local function do_tasks(self, batch, first, last)
+    local f, fetch, values, k = self.f, self.fetch, batch.values, batch.n
+    local i = first
+    while i <= last do
+        local list, shift, upto
+        if fetch then list, shift, upto = fetch(i) end
+        if not fetch or upto > last then upto = last end
+        for j = i, upto do
+            self.at, k = j, k + 1
+            if list then values[k] = f(list[j - shift], j) else values[k] = f(j, j) end
+        end
+        i = upto + 1
+    end
+    batch.n = k
+    local segments = batch.segments
+    segments[#segments + 1] = first
+    segments[#segments + 1] = last
+end
+
+-- All there is to do on a rank that is not the loop's.
+local function serve_loop(self)
+    local h, own, to = self.h, self.own, self.job.to
+    local requests, waiting, batches = {}, 0, 0
+    local function taken()
+        local size = own:recv(to, TAKEN)
+        if size == LAST then return true end
+        waiting, batches = waiting - size, batches - 1
+    end
+    local function send(batch)
+        local text = mpi.pack(batch)
+        batch.bytes = #text
+        requests[#requests + 1] = own:isend({text, #text}, to, RESULTS)
+        waiting, batches = waiting + #text, batches + 1
+        if #requests > 16 and mpi.testall(requests) then requests = {} end
+        while own:iprobe(to, TAKEN) or batches > BATCHES and waiting > WAITING do taken() end
+    end
+    local keep = h:nodes() == 1 and self.n and KEEP or 0
+    local failure = work(h, self.job, self.rank, function () return self.at end, function ()
+        local batch, since = new_batch(), clock()
+        for first, last in self.next_range, h do
+            do_tasks(self, batch, first, last)
+            if clock() - since > keep then
+                h:rest()
+                send(batch)
+                batch, since = new_batch(), clock()
+            end
+        end
+        if batch.n > 0 then send(batch) end
+    end)
+    own:send({false, failure ~= nil}, to, RESULTS)
+    h:settle()
+    repeat until taken()
+    mpi.waitall(requests)
+    return failure
+end
+
+local results = {__name = "comm:imap"}
+results.__index = results
+
+-- On the loop's rank: a batch, of another rank when `from` is given.
+function results:receive(batch, from, bytes)
+    batch.left, batch.from, batch.bytes = batch.n, from, bytes
+    local k = 0
+    for s = 1, #batch.segments, 2 do
+        local first, last = batch.segments[s], batch.segments[s + 1]
+        local segment = {batch = batch, first = first, last = last, shift = k - first + 1}
+        k = k + last - first + 1
+        if self.job.ordered then self.segments[first] = segment
+        else
+            self.newest = self.newest + 1
+            self.segments[self.newest] = segment
+        end
+    end
+    if not from then self.mine = self.mine + batch.n end
+end
+
+-- A message of another rank.
+function results:message()
+    local message, status = self.own:recv(mpi.ANY_SOURCE, RESULTS)
+    if message[1] then
+        if self.over then self.own:send(message[2], status.source, TAKEN)
+        else self:receive(mpi.unpack(message[1]), status.source, message[2])
+        end
+        return
+    end
+    self.open = self.open - 1
+    self.stopped = self.stopped or message[2]
+end
+
+-- The next result that is here, as index, value.
+function results:pop()
+    local segment = self.segment
+    if not segment then
+        local key = self.key + 1
+        segment = self.segments[key]
+        if not segment then return nil end
+        self.segments[key] = nil
+        self.segment, self.i = segment, segment.first
+        if not self.job.ordered then self.key = key end
+    end
+    local i, batch = self.i, segment.batch
+    self.i, batch.left = i + 1, batch.left - 1
+    if self.job.ordered then self.key = i end
+    if i == segment.last then self.segment = nil end
+    if not batch.from then self.mine = self.mine - 1
+    elseif batch.left == 0 then self.own:send(batch.bytes, batch.from, TAKEN)
+    end
+    if not self.n and self.job.refill then self.h:retire(1) end
+    return i, batch.values[i + segment.shift]
+end
+
+-- Does some tasks of this rank's own; false when there are none to do now.
+function results:work()
+    local h, job, first, last = self.h, self.job, nil, nil
+    h:rest()
+    local batch = new_batch()
+    local failure = work(h, job, self.rank, function () return self.at end, function ()
+        if job.refill and job.to == job.root then self.ended = job.refill() end
+        first, last = self.take(h)
+        if first then do_tasks(self, batch, first, last) end
+    end)
+    h:rest()
+    if failure then
+        self.failure, self.stopped = failure, true
+    elseif first then
+        self:receive(batch)
+        return true
+    end
+    self.dry = self.ended
+    return false
+end
+
+function results:finish()
+    local own, h = self.own, self.h
+    self.over = true
+    while self.open > 0 do self:message() end
+    for r = 0, own:size() - 1 do
+        if r ~= self.rank then own:send(LAST, r, TAKEN) end
+    end
+    self:meet(self.failure)
+end
+
+function results:meet(failure)
+    local first
+    self.all, first = meet(self.h, failure, self.told)
+    if first then error(first, 0) end
+end
+
+function results:next()
+    while not self.over do
+        while self.open > 0 and self.own:iprobe(mpi.ANY_SOURCE, RESULTS) do self:message() end
+        if self.stopped or self.h:stopped() then
+            self.h:stop()
+            self:finish()
+            return nil
+        end
+        local i, value = self:pop()
+        if i then return i, value end
+        if self.dry or self.mine > OWN or not self:work() then
+            if self.stopped or self.dry and self.open == 0 and not next(self.segments) and not self.segment then
+                if self.stopped then self.h:stop() end
+                self:finish()
+                return nil
+            end
+            if self.open > 0 then self:message() end
+        end
+    end
+end
+
+-- The end of the loop by break or an error in its body.
+function results:__close(failure)
+    if self.over then return end
+    self.h:stop()
+    if failure ~= nil then self.failure = new_error(failure, self.rank, self.i - 1, 2) end
+    self:finish()
+end
+
+local function new_results(h, job, n, fetch)
+    local own = h:comm()
+    local self = setmetatable({h = h, own = own, job = job, rank = own:rank(), at = 0, open = own:size() - 1, segments = {}, key = 0,
+                               newest = 0, i = 1, mine = 0, over = false, ended = true, take = take, told = {}}, results)
+    job.loop = true
+    self.n, self.fetch, self.next_range = start(h, own, job, n, fetch)
+    if job.refill and job.to ~= job.root then self.take = self.next_range end
+    self.f = dressed(h, job, self.rank, self.told)
+    return self
+end
+
+-- On another rank than the loop's: the one call, that comes back at the end.
+function results:serve()
+    if self.over then return nil end
+    self.over = true
+    self:meet(serve_loop(self))
+end
+
+--- The method comm:imap.
+function map.imap(comm, f, items, opts)
+    local job = job_of(comm, "imap", f, items, opts, 2)
+    local h = begin(comm, job)
+    local fine, n, fetch = pcall(distribute, h:comm(), job)
+    if not fine then
+        h:finish()
+        error(n, 0)
+    end
+    local self = new_results(h, job, n, fetch)
+    if self.rank ~= job.to then return function () return self:serve() end end
+    return function () return self:next() end, nil, nil, self
+end
+
+-- Combines what comes from a stream, on its root, as it comes. → what all ranks told; there, as pcall returns, the value
+local function reduce_stream(h, job, op)
+    job.to, job.ordered = job.root, true
+    local self = new_results(h, job)
+    if self.rank ~= job.root then
+        self:serve()
+        return self.all
+    end
+    local value = job.init
+    for i, x in function () return self:next() end do
+        if i == 1 and value == nil then value = x
+        else
+            local fine, combination = pcall(op, value, x)
+            if not fine then self:__close(combination) end
+            value = combination
+        end
+    end
+    return self.all, {true, value}
+end
+
+--- The method comm:mapreduce.
+function map.mapreduce(comm, f, items, opts)
+    local job = job_of(comm, "mapreduce", f, items, opts, 2)
+    local h <close> = begin(comm, job)
+    local own, told, op = h:comm(), {}, combiner(job.op)
+    local n, fetch = distribute(own, job)
+    local all, result
+    if n then
+        h:start(n, "blocks", job.chunk or 0)
+        local single = fetch and function (i)
+            local list, shift = fetch(i)
+            return list[i - shift]
+        end
+        local failure, parts = fold(h, job, own:rank(), single, dressed(h, job, own:rank(), told), op)
+        local first
+        all, first = meet(h, failure, told)
+        if first then error(first, 0) end
+        local lists = own:gather(parts, job.root)
+        if lists then result = {pcall(combined, job, op, lists)} end
+    else
+        all, result = reduce_stream(h, job, op)
+    end
+    if result and not result[1] then result[2] = text_of(result[2]) end
+    result = own:bcast(result, job.root)
+    if not result[1] then error(placed(result[2]), 0) end
+    return result[2], info_of(h, all, job)
 end
 
 return map

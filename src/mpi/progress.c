@@ -11,7 +11,7 @@
 
 lm_waiting lm_waits;
 unsigned lm_idle, lm_moves;
-void (*lm_background)(void);
+void (*lm_background)(void), (*lm_serving)(void);
 double lm_watch = 60;
 
 #define LOOKS_BEFORE_CLOCK 256
@@ -138,6 +138,7 @@ static void progress_idle(void)
 static int progress_look(void)
 {
     if (lm_background) lm_background();
+    if (lm_serving) lm_serving();
     if (++lm_idle >= LOOKS_BEFORE_CLOCK) progress_idle();
     return 0;
 }

@@ -43,6 +43,9 @@ extern unsigned lm_moves;
 /* What goes on while MPI waits, or NULL; called each time MPI looks for something to do, also from calls it makes. */
 extern void (*lm_background)(void);
 
+/* The same of the maps under way, which answer other ranks while this one waits. */
+extern void (*lm_serving)(void);
+
 /* Seconds after which a waiting rank says so, doubled each time; 0 is never. */
 extern double lm_watch;
 

@@ -339,8 +339,10 @@ static lua_Integer list_length(lua_State *L)
     lua_Integer n = (lua_Integer)lua_rawlen(L, 1);
     if (lua_getfield(L, 1, "n") == LUA_TNUMBER) n = lua_tointeger(L, -1);
     lua_settop(L, 1);
-    for (lua_Integer i = 1; i <= n; i++) list_get(L, i);
-    lua_settop(L, 1);
+    for (lua_Integer i = 1; i <= n; i++) {
+        list_get(L, i);
+        lua_settop(L, 1);
+    }
     return n;
 }
 

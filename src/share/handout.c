@@ -2,13 +2,16 @@
 
 #include "agree.h"
 #include "array.h"
-#include "stock.h"
 #include "error.h"
 #include "op.h"
 #include "progress.h"
+#include "stock.h"
+#include "stream.h"
+#include "tick.h"
 
 #include <limits.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -18,16 +21,37 @@
 #define SHORT 20e-6
 #define PRIVATE 8
 
+/* How often a rank that is at work looks whether others want something, in seconds: between tasks, and in them. */
+#define LOOK 1e-3
+#define TICK 10e-3
+
+/* How long a rank waits for the answer of one on another node before it asks the next one there as well. */
+#define PATIENCE 25e-3
+
 typedef enum schedule { DYNAMIC, BLOCKS, STATIC, CYCLIC } schedule; /* BLOCKS: dynamic, beginning as if static */
+
+/* A node, as the others see it. */
+typedef struct node {
+    int first, ranks; /* its places */
+    int next;         /* of its ranks: whom to ask */
+    bool dry;         /* it said that nothing is left */
+} node;
 
 typedef struct handout {
     const lm_kind *kind;
+    struct handout *active; /* the next one in the list of those whose maps are under way */
     lm_comm *c;        /* the communicator that is mapped; user value 2 */
     lm_comm *own;      /* the machinery's duplicate of it; user value 1 */
-    MPI_Comm node;
+    MPI_Comm near;     /* the ranks of this node */
     lm_stock stock;
     int slot;          /* of this rank in the stock */
     int place;         /* of this rank among all, node by node; the node's ranks have a run of them */
+    int nodes, here;   /* how many nodes, and the number of this one */
+    int *rank_at;      /* by place; user value 3 holds this and what follows */
+    node *node_at;
+    bool *waiting;
+    double offset;     /* of rank 0's clock to this one's */
+    lm_talk talk;
     uint32_t map;      /* number of the map under way, or of the last one */
     /* the map under way */
     lm_sheet *sheet;
@@ -39,6 +63,12 @@ typedef struct handout {
     int64_t count;     /* items of the last taking */
     int64_t done;
     double began, last, busy;
+    const char *call;
+    lm_stream stream;
+    double looked;
+    int asked;         /* other ranks that have not answered yet */
+    lm_range *given;   /* what they gave, not yet begun; room for one from every rank */
+    int gifts;
 } handout;
 
 static const lm_kind handout_kind = {"mpi.handout", sizeof(handout)};
@@ -58,109 +88,7 @@ static handout *handout_check(lua_State *L)
     return h;
 }
 
-/* --- making ----------------------------------------------------------------------------------------------- */
-
-/* Sets place: the ranks in the order of their nodes, which are in the order of their first ranks. */
-static void handout_place(lua_State *L, handout *h)
-{
-    int size = h->own->size, rank = h->own->rank, leader = rank;
-    int *leaders = lua_newuserdatauv(L, sizeof(int) * (size_t)size, 0);
-    lm_mpi(L, MPI_Bcast(&leader, 1, MPI_INT, 0, h->node), "map");
-    lm_mpi(L, MPI_Allgather(&leader, 1, MPI_INT, leaders, 1, MPI_INT, h->own->payload), "map");
-    h->place = 0;
-    for (int r = 0; r < size; r++)
-        if (leaders[r] < leader || (leaders[r] == leader && r < rank)) h->place++;
-    lua_pop(L, 1);
-}
-
-/* Pushes the handout of the communicator at arg, made at its first map. */
-static handout *handout_of(lua_State *L, int arg, lm_comm *c, const char *call)
-{
-    if (lua_getiuservalue(L, arg, 3) == LUA_TUSERDATA) return lua_touserdata(L, -1);
-    lua_pop(L, 1);
-    handout *h = lm_new(L, &handout_kind, 2);
-    h->c = c;
-    lua_pushvalue(L, arg);
-    lua_setiuservalue(L, -2, 2);
-    MPI_Comm dup;
-    lm_mpi(L, MPI_Comm_dup(c->comm, &dup), call);
-    h->own = lm_newcomm(L, dup, call);
-    h->own->record->named = "a communicator that is mapped";
-    lua_setiuservalue(L, -2, 1);
-    lm_mpi(L, MPI_Comm_split_type(dup, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &h->node), call);
-    lm_mpi(L, lm_newstock(&h->stock, h->node), call);
-    MPI_Comm_rank(h->node, &h->slot);
-    handout_place(L, h);
-    lua_pushvalue(L, -1);
-    lua_setiuservalue(L, arg, 3);
-    c->handout = h;
-    return h;
-}
-
-void lm_freehandout(lua_State *L, lm_comm *c)
-{
-    handout *h = c->handout;
-    c->mapping = NULL;
-    if (!h) return;
-    lm_comm *own = h->own;
-    c->handout = NULL;
-    h->own = NULL;
-    h->c = NULL;
-    lm_mpi(L, lm_freestock(&h->stock), "free");
-    lm_mpi(L, MPI_Comm_free(&h->node), "free");
-    lm_releasecomm(L, own);
-}
-
-/* begin(comm, call, also, mistake): all ranks begin the same call, or raise. Returns the handout. `also` is a string of
-   what must be equal on all ranks. */
-static int handout_begin(lua_State *L)
-{
-    const char *call = calls[luaL_checkoption(L, 2, NULL, calls)];
-    lm_comm *c = lm_checkopen(L, 1);
-    if (c->mapping) lm_refusetask(L, c, call);
-    lm_checkcomm(L, 1);
-    size_t length;
-    const char *also = luaL_checklstring(L, 3, &length);
-    uint64_t hash = 0;
-    for (size_t i = 0; i < length; i++) hash = (hash ^ (unsigned char)also[i]) * UINT64_C(0x9E3779B97F4A7C15);
-    lm_wait(L, call, NULL, 0, -1);
-    lm_agree(L, c, &(lm_intent){call, NULL, -1, -1, -1, hash, lua_tostring(L, 4)}, true);
-    handout *h = handout_of(L, 1, c, call);
-    h->map++;
-    h->sheet = lm_sheetof(&h->stock, h->map);
-    if (h->slot == 0) lm_clearsheet(&h->stock, h->map + 1);
-    h->began = h->last = now();
-    h->busy = 0;
-    h->done = h->count = h->n = 0;
-    c->mapping = call;
-    return 1;
-}
-
-/* h:start(n, schedule, chunk): n items are there to be taken; chunk 0 is automatic. */
-static int handout_start(lua_State *L)
-{
-    static const char *const schedules[] = {"dynamic", "blocks", "static", "cyclic", NULL};
-    handout *h = handout_check(L);
-    h->n = luaL_checkinteger(L, 2);
-    h->schedule = (schedule)luaL_checkoption(L, 3, NULL, schedules);
-    int64_t chunk = luaL_checkinteger(L, 4), least = h->n / LM_GRANULES + 1;
-    h->automatic = chunk == 0 || h->schedule == STATIC;
-    h->granule = h->automatic ? 1 : chunk;
-    if (h->granule < least) h->granule = least;
-    h->chunks = h->n / h->granule + (h->n % h->granule > 0);
-    h->next = h->own->rank;
-    h->takes = h->shares = 1;
-    h->last = now();
-    return 0;
-}
-
-/* h:finish(), or its end as a variable that is closed: the communicator may be used again. */
-static int handout_finish(lua_State *L)
-{
-    handout *h = lm_check(L, 1, &handout_kind);
-    if (h->c) h->c->mapping = NULL;
-    return 0;
-}
+static handout *active; /* the handouts of maps under way whose ranks may want something from this one */
 
 /* --- taking ----------------------------------------------------------------------------------------------- */
 
@@ -203,8 +131,118 @@ static lm_range handout_steal(handout *h)
     }
 }
 
+static node *handout_nodeof(handout *h, int rank)
+{
+    int place = 0;
+    while (h->rank_at[place] != rank) place++;
+    node *n = h->node_at;
+    while (place >= n->first + n->ranks) n++;
+    return n;
+}
+
+/* What a rank of another node gets that asks. */
+static lm_range handout_give(handout *h)
+{
+    if (!h->n || atomic_load(&h->sheet->stop)) return nothing;
+    lm_range common = initial_common(h), left = lm_left(&h->sheet->common, common);
+    lm_range r = lm_takefront(&h->sheet->common, common, lm_length(left) / (2 * (uint32_t)h->stock.ranks) + 1);
+    return lm_length(r) ? r : handout_steal(h);
+}
+
+/* Takes in what others tell and want. */
+static void handout_serve(handout *h)
+{
+    static bool inside; /* MPI looks for something to do in the calls below, too */
+    if (inside) return;
+    inside = true;
+    h->looked = now();
+    for (lm_post *p; (p = lm_nextpost(&h->talk));) {
+        if (p->note.map == h->map && h->stream.open && lm_streamnote(&h->stream, &h->talk, p)) continue;
+        lm_range r;
+        if (p->note.map == h->map) switch (p->note.kind) {
+        case LM_STOP: atomic_store(&h->sheet->stop, true); break;
+        case LM_ASK:
+            r = handout_give(h);
+            lm_sendnote(&h->talk, p->rank, (lm_note){.map = h->map, .kind = LM_GIVE, .first = r.first, .count = lm_length(r)});
+            break;
+        case LM_GIVE:
+            h->asked--;
+            if (p->note.count) h->given[h->gifts++] = (lm_range){(uint32_t)p->note.first, (uint32_t)(p->note.first + p->note.count)};
+            else handout_nodeof(h, p->rank)->dry = true;
+            break;
+        default: break;
+        }
+        free(p);
+    }
+    lm_stream *s = &h->stream;
+    if (s->open && s->rank == s->root && !s->ended && atomic_load(&h->sheet->stop)) lm_endstream(s, &h->talk, h->map, true);
+    inside = false;
+}
+
+/* While this rank waits in MPI. */
+static void serve_waiting(void)
+{
+    for (handout *h = active; h; h = h->active) handout_serve(h);
+}
+
+/* By a tick in a task: not a wait. */
+static void serve_tick(lua_State *L)
+{
+    (void)L;
+    lm_idle = 0;
+    serve_waiting();
+    lm_idle = 0;
+}
+
+static void handout_activate(handout *h)
+{
+    if (h->nodes == 1 && !h->stream.open) return;
+    h->active = active;
+    active = h;
+    lm_serving = serve_waiting;
+    lm_starttick(serve_tick, TICK);
+}
+
+static void handout_rest(handout *h)
+{
+    handout **at = &active;
+    while (*at && *at != h) at = &(*at)->active;
+    if (!*at) return;
+    *at = h->active;
+    lm_closestream(&h->stream);
+    if (active) return;
+    lm_serving = NULL;
+    lm_stoptick(serve_tick);
+}
+
+/* Asks other nodes for work when this one has none. */
+static lm_range handout_beg(lua_State *L, handout *h)
+{
+    if (h->nodes == 1) return nothing;
+    double asked = 0;
+    lm_wait(L, h->call, NULL, 0, -1);
+    while (!h->gifts && !atomic_load(&h->sheet->stop)) {
+        double t = now();
+        if (!h->asked || t - asked > PATIENCE) {
+            node *n = NULL;
+            for (int k = 1; k < h->nodes && !n; k++) {
+                node *other = &h->node_at[(h->here + k) % h->nodes];
+                if (!other->dry && (!h->asked || other->next < other->ranks)) n = other;
+            }
+            if (!n && !h->asked) return nothing;
+            if (n) {
+                lm_sendnote(&h->talk, h->rank_at[n->first + n->next++ % n->ranks], (lm_note){.map = h->map, .kind = LM_ASK});
+                h->asked++;
+            }
+            asked = t;
+        }
+        handout_serve(h);
+    }
+    return h->gifts ? h->given[--h->gifts] : nothing;
+}
+
 /* The next granules to do, or none. */
-static lm_range handout_next(handout *h)
+static lm_range handout_next(lua_State *L, handout *h)
 {
     uint32_t takes = (uint32_t)h->takes, shares = (uint32_t)h->shares;
     if (h->schedule == CYCLIC) {
@@ -221,9 +259,186 @@ static lm_range handout_next(handout *h)
         uint32_t fair = lm_length(left) / (2 * (uint32_t)h->stock.ranks) + 1;
         r = lm_takefront(&h->sheet->common, common, shares < fair ? shares : fair);
         if (!lm_length(r)) r = handout_steal(h);
+        if (!lm_length(r)) r = handout_beg(L, h);
         if (lm_length(r) <= takes) return r;
         lm_putrange(own, r);
     }
+}
+
+/* --- making ----------------------------------------------------------------------------------------------- */
+
+/* Sets what there is to know of the nodes: their order is that of their first ranks. Keeps the tables in user value 3 of
+   the handout on top of the stack. */
+static void handout_place(lua_State *L, handout *h)
+{
+    int size = h->own->size, rank = h->own->rank, leader = rank;
+    size_t each = sizeof(lm_range) + sizeof(node) + 2 * sizeof(int) + sizeof(bool);
+    h->given = lua_newuserdatauv(L, each * (size_t)size, 0);
+    h->node_at = (node *)(h->given + size);
+    h->rank_at = (int *)(h->node_at + size);
+    int *leaders = h->rank_at + size;
+    h->waiting = (bool *)(leaders + size);
+    lua_setiuservalue(L, -2, 3);
+    lm_mpi(L, MPI_Bcast(&leader, 1, MPI_INT, 0, h->near), "map");
+    lm_mpi(L, MPI_Allgather(&leader, 1, MPI_INT, leaders, 1, MPI_INT, h->own->payload), "map");
+    int place = 0;
+    for (int l = 0; l < size; l++) {
+        if (leaders[l] != l) continue;
+        node *n = &h->node_at[h->nodes];
+        *n = (node){.first = place};
+        for (int r = l; r < size; r++) {
+            if (leaders[r] != l) continue;
+            if (r == rank) {
+                h->place = place;
+                h->here = h->nodes;
+            }
+            h->rank_at[place++] = r;
+            n->ranks++;
+        }
+        h->nodes++;
+    }
+}
+
+/* Measures the offset between rank 0's clock and this node's: half way between sending and receiving, in the quickest
+   of some exchanges. */
+static void handout_clocks(lua_State *L, handout *h)
+{
+    enum { TIMES = 20 };
+    double mine[3] = {0}, theirs;
+    MPI_Comm comm = h->talk.comm;
+    for (int k = 1; k < h->nodes; k++) {
+        int other = h->rank_at[h->node_at[k].first], rank = h->own->rank;
+        if (rank != 0 && rank != other) continue;
+        double quickest = INFINITY;
+        for (int i = 0; i < TIMES; i++) {
+            if (rank == 0) {
+                MPI_Recv(mine, 1, MPI_DOUBLE, other, 1, comm, MPI_STATUS_IGNORE);
+                mine[0] = now();
+                MPI_Send(mine, 1, MPI_DOUBLE, other, 1, comm);
+                continue;
+            }
+            double sent = now();
+            MPI_Send(mine, 1, MPI_DOUBLE, 0, 1, comm);
+            MPI_Recv(&theirs, 1, MPI_DOUBLE, 0, 1, comm, MPI_STATUS_IGNORE);
+            double back = now();
+            if (back - sent >= quickest) continue;
+            quickest = back - sent;
+            h->offset = theirs - (sent + back) / 2;
+        }
+    }
+    lm_mpi(L, MPI_Bcast(&h->offset, 1, MPI_DOUBLE, 0, h->near), "map");
+}
+
+/* Pushes the handout of the communicator at arg, made at its first map. */
+static handout *handout_of(lua_State *L, int arg, lm_comm *c, const char *call)
+{
+    if (lua_getiuservalue(L, arg, 3) == LUA_TUSERDATA) return lua_touserdata(L, -1);
+    lua_pop(L, 1);
+    handout *h = lm_new(L, &handout_kind, 3);
+    h->c = c;
+    lua_pushvalue(L, arg);
+    lua_setiuservalue(L, -2, 2);
+    MPI_Comm dup;
+    lm_mpi(L, MPI_Comm_dup(c->comm, &dup), call);
+    h->own = lm_newcomm(L, dup, call);
+    h->own->record->named = "a communicator that is mapped";
+    lua_setiuservalue(L, -2, 1);
+    lm_mpi(L, MPI_Comm_split_type(dup, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &h->near), call);
+    lm_mpi(L, lm_newstock(&h->stock, h->near), call);
+    MPI_Comm_rank(h->near, &h->slot);
+    lm_mpi(L, MPI_Comm_dup(dup, &h->talk.comm), call);
+    handout_place(L, h);
+    handout_clocks(L, h);
+    lua_pushvalue(L, -1);
+    lua_setiuservalue(L, arg, 3);
+    c->handout = h;
+    return h;
+}
+
+void lm_freehandout(lua_State *L, lm_comm *c)
+{
+    handout *h = c->handout;
+    c->mapping = NULL;
+    if (!h) return;
+    lm_comm *own = h->own;
+    handout_rest(h);
+    c->handout = NULL;
+    h->own = NULL;
+    h->c = NULL;
+    lm_mpi(L, lm_freestock(&h->stock), "free");
+    lm_mpi(L, MPI_Comm_free(&h->near), "free");
+    lm_endtalk(&h->talk);
+    lm_mpi(L, MPI_Comm_free(&h->talk.comm), "free");
+    lm_releasecomm(L, own);
+}
+
+/* begin(comm, call, also, mistake): all ranks begin the same call, or raise. Returns the handout. `also` is a string of
+   what must be equal on all ranks. */
+static int handout_begin(lua_State *L)
+{
+    const char *call = calls[luaL_checkoption(L, 2, NULL, calls)];
+    lm_comm *c = lm_checkopen(L, 1);
+    if (c->mapping) lm_refusetask(L, c, call);
+    lm_checkcomm(L, 1);
+    size_t length;
+    const char *also = luaL_checklstring(L, 3, &length);
+    uint64_t hash = 0;
+    for (size_t i = 0; i < length; i++) hash = (hash ^ (unsigned char)also[i]) * UINT64_C(0x9E3779B97F4A7C15);
+    lm_wait(L, call, NULL, 0, -1);
+    lm_agree(L, c, &(lm_intent){call, NULL, -1, -1, -1, hash, lua_tostring(L, 4)}, true);
+    handout *h = handout_of(L, 1, c, call);
+    h->map++;
+    h->sheet = lm_sheetof(&h->stock, h->map);
+    if (h->slot == 0) lm_clearsheet(&h->stock, h->map + 1);
+    h->began = h->last = now();
+    h->busy = 0;
+    h->done = h->count = h->n = 0;
+    h->asked = h->gifts = 0;
+    for (int k = 0; k < h->nodes; k++) h->node_at[k].dry = false, h->node_at[k].next = 0;
+    h->call = call;
+    c->mapping = call;
+    return 1;
+}
+
+/* h:start(n, schedule, chunk): n items are there to be taken; chunk 0 is automatic. */
+static int handout_start(lua_State *L)
+{
+    static const char *const schedules[] = {"dynamic", "blocks", "static", "cyclic", NULL};
+    handout *h = handout_check(L);
+    h->n = luaL_checkinteger(L, 2);
+    h->schedule = (schedule)luaL_checkoption(L, 3, NULL, schedules);
+    int64_t chunk = luaL_checkinteger(L, 4), least = h->n / LM_GRANULES + 1;
+    h->automatic = chunk == 0 || h->schedule == STATIC;
+    h->granule = h->automatic ? 1 : chunk;
+    if (h->granule < least) h->granule = least;
+    h->chunks = h->n / h->granule + (h->n % h->granule > 0);
+    h->next = h->own->rank;
+    h->takes = h->shares = 1;
+    h->last = now();
+    handout_activate(h);
+    return 0;
+}
+
+/* h:stream(root, yields): items come from a generator on rank `root`. With yields, h:retire tells when items are no
+   longer on their way; otherwise they are not when they are done. */
+static int handout_stream(lua_State *L)
+{
+    handout *h = handout_check(L);
+    lm_openstream(&h->stream, (int)luaL_checkinteger(L, 2), h->own->rank, h->own->size, h->waiting);
+    h->stream.yields = lua_toboolean(L, 3);
+    h->granule = 1;
+    h->last = now();
+    handout_activate(h);
+    return 0;
+}
+
+/* h:finish(), or its end as a variable that is closed: the communicator may be used again. */
+static int handout_finish(lua_State *L)
+{
+    handout *h = lm_check(L, 1, &handout_kind);
+    handout_rest(h);
+    if (h->c) h->c->mapping = NULL;
+    return 0;
 }
 
 /* After `seconds` for the items of the last taking: how many to take next. */
@@ -235,30 +450,154 @@ static void handout_adapt(handout *h, double seconds)
     h->shares = fmax(1, fmin(fmin(COMMON / each, 4 * h->shares), UINT32_MAX / 2));
 }
 
+/* What was taken last is done. */
+static void handout_done(handout *h)
+{
+    if (!h->count) return;
+    double t = now(), seconds = t - h->last;
+    h->busy += seconds;
+    h->last = t;
+    h->done += h->count;
+    atomic_store_explicit(&h->sheet->own[h->slot].done, h->done, memory_order_relaxed);
+    lm_stream *s = &h->stream;
+    if (s->open) {
+        double each = seconds / (double)h->count;
+        if (s->rank != s->root) {
+            lm_sendnote(&h->talk, s->root, (lm_note){.map = h->map, .kind = LM_DONE, .count = h->count, .seconds = each});
+        } else {
+            if (!s->yields) s->retired += h->count;
+            s->seconds = each;
+        }
+    } else {
+        handout_adapt(h, seconds);
+    }
+    h->count = 0;
+}
+
+/* Pushes the items of the next chunk that comes from root. */
+static int stream_take(lua_State *L, handout *h)
+{
+    lm_stream *s = &h->stream;
+    if (s->rank != s->root) {
+        lm_want(s, &h->talk, h->map);
+        lm_wait(L, h->call, "root", s->root, -1);
+        while (s->asked && !s->arrived) handout_serve(h);
+    }
+    bool there = lm_nextchunk(s);
+    h->last = now();
+    if (!there) return 0;
+    if (s->rank != s->root) lm_want(s, &h->talk, h->map);
+    if (atomic_load(&h->sheet->stop)) return 0;
+    h->count = s->current->note.count;
+    lua_pushinteger(L, s->current->note.first);
+    lua_pushinteger(L, s->current->note.first + h->count - 1);
+    return 2;
+}
+
 /* take(h): the first and the last of the items to do next, or nil. What was taken before is done. */
 static int handout_take(lua_State *L)
 {
     handout *h = lua_touserdata(L, 1);
-    double t = now();
-    if (h->count) {
-        h->busy += t - h->last;
-        h->done += h->count;
-        atomic_store_explicit(&h->sheet->own[h->slot].done, h->done, memory_order_relaxed);
-        handout_adapt(h, t - h->last);
-    }
-    lm_range r = atomic_load_explicit(&h->sheet->stop, memory_order_relaxed) ? nothing : handout_next(h);
-    if (!lm_length(r)) {
-        h->count = 0;
-        h->last = t;
-        return 0;
-    }
+    handout_done(h);
+    if (active && now() - h->looked > LOOK) handout_serve(h);
+    if (h->stream.open) return stream_take(L, h);
+    double began = h->last;
+    lm_range r = atomic_load_explicit(&h->sheet->stop, memory_order_relaxed) ? nothing : handout_next(L, h);
+    if (!lm_length(r)) return 0;
     int64_t first = (int64_t)(r.first - 1) * h->granule + 1, last = (int64_t)(r.end - 1) * h->granule;
     if (last > h->n) last = h->n;
     h->count = last - first + 1;
-    h->last = t;
+    h->last = h->nodes > 1 ? now() : began;
     lua_pushinteger(L, first);
     lua_pushinteger(L, last);
     return 2;
+}
+
+/* h:rest(): this rank is not at its tasks. */
+static int handout_pause(lua_State *L)
+{
+    handout *h = handout_check(L);
+    handout_done(h);
+    h->last = now();
+    return 0;
+}
+
+/* h:chunk(): the bytes of the chunk that was taken. */
+static int handout_chunk(lua_State *L)
+{
+    handout *h = handout_check(L);
+    lm_post *p = h->stream.current;
+    if (!p) return luaL_error(L, "no chunk was taken");
+    lua_pushlstring(L, p->bytes, p->note.bytes);
+    return 1;
+}
+
+/* h:offer(first, count, bytes): root read a chunk. */
+static int handout_offer(lua_State *L)
+{
+    handout *h = handout_check(L);
+    size_t size;
+    const char *bytes = luaL_checklstring(L, 4, &size);
+    if (size > INT_MAX - sizeof(lm_note)) return luaL_error(L, "a chunk of items takes %I bytes, more than 2^31", (lua_Integer)size);
+    lm_note note = {.map = h->map, .kind = LM_CHUNK, .first = luaL_checkinteger(L, 2), .count = luaL_checkinteger(L, 3)};
+    lm_offer(&h->stream, &h->talk, lm_newpost(&note, bytes, size));
+    return 0;
+}
+
+/* h:ended(): root read the last item. */
+static int handout_ended(lua_State *L)
+{
+    handout *h = handout_check(L);
+    lm_endstream(&h->stream, &h->talk, h->map, false);
+    return 0;
+}
+
+/* h:retire(n): n items more are no longer on their way. */
+static int handout_retire(lua_State *L)
+{
+    handout_check(L)->stream.retired += luaL_checkinteger(L, 2);
+    return 0;
+}
+
+/* h:ahead() → items read and not retired, seconds that an item takes of late */
+static int handout_ahead(lua_State *L)
+{
+    handout *h = handout_check(L);
+    if (active && now() - h->looked > LOOK) handout_serve(h);
+    lua_pushinteger(L, h->stream.read - h->stream.retired);
+    lua_pushnumber(L, h->stream.seconds);
+    return 2;
+}
+
+/* h:await(): root waits until an item is retired, or the hand-out has stopped. */
+static int handout_await(lua_State *L)
+{
+    handout *h = handout_check(L);
+    int64_t retired = h->stream.retired;
+    lm_wait(L, h->call, NULL, 0, -1);
+    while (h->stream.retired == retired && !atomic_load(&h->sheet->stop)) handout_serve(h);
+    return 0;
+}
+
+/* h:settle(): when this rank takes no more: all that is on its way between ranks comes home. */
+static int handout_settle(lua_State *L)
+{
+    handout *h = handout_check(L);
+    handout_done(h);
+    lm_stream *s = &h->stream;
+    lm_wait(L, h->call, NULL, 0, -1);
+    if (s->open && s->rank == s->root) {
+        lm_endstream(s, &h->talk, h->map, true);
+        while (s->told < s->ranks - 1) handout_serve(h);
+    } else if (s->open) {
+        while (!s->over) {
+            lm_want(s, &h->talk, h->map);
+            handout_serve(h);
+            if (s->arrived) lm_nextchunk(s);
+        }
+    }
+    while (h->asked) handout_serve(h);
+    return 0;
 }
 
 /* h:stop(): nobody takes any more. */
@@ -267,19 +606,38 @@ static int handout_stop(lua_State *L)
     handout *h = handout_check(L);
     if (h->count) h->busy += now() - h->last;
     h->count = 0;
-    atomic_store(&h->sheet->stop, true);
+    if (atomic_exchange(&h->sheet->stop, true)) return 0;
+    const node *here = &h->node_at[h->here];
+    for (int place = 0; place < h->own->size; place++)
+        if (place < here->first || place >= here->first + here->ranks)
+            lm_sendnote(&h->talk, h->rank_at[place], (lm_note){.map = h->map, .kind = LM_STOP});
     return 0;
 }
 
-/* h:times() → began, now, busy seconds, items done */
+/* h:stopped() */
+static int handout_stopped(lua_State *L)
+{
+    lua_pushboolean(L, atomic_load(&handout_check(L)->sheet->stop));
+    return 1;
+}
+
+/* h:nodes(): how many there are. */
+static int handout_nodes(lua_State *L)
+{
+    lua_pushinteger(L, handout_check(L)->nodes);
+    return 1;
+}
+
+/* h:times() → began and now by rank 0's clock, busy seconds, items done, the offset to that clock */
 static int handout_times(lua_State *L)
 {
     handout *h = handout_check(L);
-    lua_pushnumber(L, h->began);
-    lua_pushnumber(L, now());
+    lua_pushnumber(L, h->began + h->offset);
+    lua_pushnumber(L, now() + h->offset);
     lua_pushnumber(L, h->busy);
     lua_pushinteger(L, h->done);
-    return 4;
+    lua_pushnumber(L, h->offset);
+    return 5;
 }
 
 /* h:comm(): the machinery's own communicator. */
@@ -389,7 +747,11 @@ static int handout_copy_rows(lua_State *L)
 
 static const luaL_Reg methods[] = {
     {"start", handout_start}, {"finish", handout_finish}, {"stop", handout_stop},
-    {"times", handout_times}, {"comm", handout_comm},     {NULL, NULL},
+    {"times", handout_times}, {"comm", handout_comm},     {"stream", handout_stream},
+    {"rest", handout_pause},  {"chunk", handout_chunk},   {"offer", handout_offer},
+    {"ended", handout_ended}, {"retire", handout_retire}, {"ahead", handout_ahead},
+    {"await", handout_await}, {"settle", handout_settle}, {"stopped", handout_stopped},
+    {"nodes", handout_nodes}, {NULL, NULL},
 };
 
 static const luaL_Reg metamethods[] = {{"__close", handout_finish}, {NULL, NULL}};
