@@ -69,6 +69,11 @@ BINARY = {
 }
 
 
+# Pairs that are also tried on views and shapes to broadcast: no conversion, one on either side, and on both.
+VIEWED = [("float64", "float32"), ("float64", "int32"), ("int32", "float32"), ("int32", "int32"), ("uint8", "int8"),
+          ("int64", "uint64"), ("int16", "int64"), ("float32", "float32")]
+
+
 class Results:
     """The results of one operation, in the order of the calls: a file for each dtype they have."""
 
@@ -98,7 +103,7 @@ def binary():
             for e in DTYPES:
                 a, b = limits(d), other(e)
                 results.add(f(a, b))
-                if d in ("float64", "int32") and e in ("float32", "int32"):
+                if (d, e) in VIEWED:
                     # broadcast rows and columns, transposes, strides, single elements, no rows
                     results.add(f(a, b[1]))
                     results.add(f(a[1], b))
@@ -110,8 +115,102 @@ def binary():
                     results.add(f(a[:, ::3], b[1:, 2:3][:1]))
                     results.add(f(a[:0], b[:0]))
                     results.add(f(a[:0], b[:1]))
+                    results.add(f(a[:, :0], b[:1, :0]))
+                    results.add(f(a[1:2], b))
+                    results.add(f(a[1:2], b[2:3]))
                     results.add(f(a.reshape(3, 1, 4), b.reshape(3, 4)))
         results.save()
+
+
+def numbers(d):
+    """Numbers as operands, each of which the dtype holds."""
+    return [3, 1, 100, 2.5, 0.5] + ([-2, -0.75] if d[0] != "u" else [])
+
+
+def with_numbers():
+    for name, f in BINARY.items():
+        results = Results("number_" + name)
+        for d in DTYPES:
+            a = limits(d)
+            for x in numbers(d):
+                if not (name == "pow" and d[0] != "f" and x == -2):
+                    results.add(f(a, x))
+                results.add(f(x, exponents(d) if name == "pow" else divisors(d)))
+        results.save()
+
+
+def in_place():
+    """The array's dtype stays; what does not go in place (floats into integers) is left out."""
+    for name in ["add", "sub", "mul", "div", "idiv", "mod", "pow", "minimum", "maximum"]:
+        results = Results("inplace_" + name)
+        other = exponents if name == "pow" else divisors
+        for d in DTYPES:
+            for e in DTYPES:
+                r = BINARY[name](limits(d), other(e))
+                if r.dtype.kind == "f" and d[0] != "f":
+                    continue
+                results.add(r.astype(d))
+                a = limits(d)
+                a[:, ::2] = BINARY[name](a[:, ::2], other(e)[1:2, 1:3]).astype(d)
+                results.add(a)
+        results.save()
+
+
+def representable(d, e):
+    """Values of dtype d, of which floats lie in the range of the integers e."""
+    if d[0] != "f" or e[0] == "f":
+        return limits(d)
+    values = [0, 1, 2.5, 7.25, 100.9, 127, 3, 0.99, 63.5, 1e-30, 0.5, 126.999]
+    a = np.array(values, d)
+    if e[0] == "i":
+        a[::2] *= -1
+    return a.reshape(3, 4)
+
+
+def conversions():
+    casts, joins = Results("as"), Results("concat")
+    for d in DTYPES:
+        for e in DTYPES:
+            a = representable(d, e)
+            for view in a, a.T, a[::2, 1:3], a[:0], a[1:2]:
+                casts.add(view.astype(e))
+            joins.add(np.concatenate([limits(d), divisors(e)[:1], limits(d)[:0], divisors(e).reshape(4, 3).T]))
+    casts.save()
+    joins.save()
+
+
+def lines():
+    results = Results("lines")
+    for first, last, n in (0, 1, 11), (1, -1, 7), (0.1, 0.7, 100), (-1e300, 1e300, 3), (5, 5, 4), (2, 3, 1), (1, 2, 0):
+        results.add(np.linspace(first, last, n))
+    for first, n, step in (1, 10, 1), (10, 4, -3), (-5, 11, 1), (2**62, 3, 2**61 - 1):
+        results.add(first + np.arange(n) * step)
+    for first, n, step in (0, 11, 0.1), (1.5, 5, -0.25), (0.1, 100, 0.3):
+        results.add(first + np.arange(n) * step)
+    results.save()
+
+
+def products():
+    """Small integers: exact in every dtype but for the overflow of 8 bits."""
+    results = Results("dot")
+    for d in DTYPES:
+        for e in DTYPES:
+            a = (np.arange(12).reshape(3, 4) * 5 % 7).astype(d)
+            b = (np.arange(20).reshape(4, 5) * 3 % 11).astype(e)
+            results.add(a.dot(b))
+            results.add(a.dot(b[:, 1]))
+            results.add(a[1].dot(b))
+            results.add(a[:, 1].dot(b[:3, 2]))
+            results.add(b.T.dot(a.T))
+            results.add(a[::2, 1:3].dot(b[1::2, ::2]))
+            results.add(a[:0].dot(b))
+            results.add(a[:, :0].dot(b[:0]))
+    results.save()
+    norms = Results("norm")
+    for d in DTYPES:
+        norms.add(np.linalg.norm(reduced(d)))
+        norms.add(np.linalg.norm(reduced(d)[1, ::2].T))
+    norms.save()
 
 
 UNARY = {
@@ -144,6 +243,9 @@ def unary():
                 results.add(limits(d))
             else:
                 results.add(f(limits(d).astype("float64")))
+        for d in "float64", "float32":
+            for view in x[:60].reshape(3, 4, 5).T, x[1::3], x[:0], x[5:6].reshape(1, 1):
+                results.add(f(view.astype(d)))
         results.save()
     pairs = Results("binary_atan2"), Results("binary_hypot")
     for d in "float64", "float32":
@@ -161,6 +263,11 @@ def reduced(d):
     return (a - (20 if d[0] != "u" else 0)).astype(d)
 
 
+def extremes(d):
+    """Integers whose sums overflow; floats with NaN and infinities."""
+    return limits(d) if d[0] != "f" else divisors(d)
+
+
 def reductions():
     for d in DTYPES:
         save("reduced_" + d, reduced(d))
@@ -170,7 +277,7 @@ def reductions():
             a = reduced(d)
             if "prod" in name and d[0] == "f":
                 a = a / np.dtype(d).type(16)
-            for view in a, a.T, a[::2, :, 1:4], a[:, 1], a[0, 0], a[:, :, :1], a[:0]:
+            for view in a, a.T, a[::2, :, 1:4], a[:, 1], a[0, 0], a[:, :, :1], a[:0], a[:, :0], extremes(d), extremes(d).T:
                 for axis in [None] + list(range(view.ndim)):
                     if name in ("min", "max", "argmin", "argmax") and (view.size if axis is None else view.shape[axis]) == 0:
                         continue
@@ -282,6 +389,11 @@ for folder in "data", os.path.join("corpus", "npy"):
 files()
 with np.errstate(all="ignore"):
     binary()
+    with_numbers()
+    in_place()
     unary()
     reductions()
+    conversions()
+    lines()
+    products()
 corpus()

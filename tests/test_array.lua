@@ -1,5 +1,7 @@
 local lu = require "mpi.luaunit"
-local dtypes = {"float64", "float32", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"}
+package.path = (arg[0]:match "^(.*)/[^/]*$" or ".") .. "/?.lua;" .. package.path
+local vectors = require "vectors"
+local dtypes = vectors.dtypes
 
 local function fails(words, f, ...)
     local ok, message = pcall(f, ...)
@@ -46,6 +48,7 @@ function TestArray:test_bad_shapes_raise_with_the_number()
     fails("shape", array.zeros)
     fails("shape", array.zeros, "x")
     fails({"float46", "float64 float32 int8"}, array.zeros, 3, "float46")
+    fails({"the number 3", "{2, 3}"}, array.zeros, 2, 3)
     fails("bad argument #2 to 'full'", function () array.full(3) end)
 end
 
@@ -80,6 +83,20 @@ function TestArray:test_linspace_has_both_ends()
     lu.assertEquals(array.linspace(2, 9, 0):totable(), {})
     lu.assertEquals(array.linspace(0, 0.7, 8)[8], 0.7)
     fails("number of points", array.linspace, 0, 1, -1)
+end
+
+function TestArray:test_ranges_and_linspaces_are_numpys()
+    local results = vectors.reader "lines"
+    for _, line in ipairs {{0, 1, 11}, {1, -1, 7}, {0.1, 0.7, 100}, {-1e300, 1e300, 3}, {5, 5, 4}, {2, 3, 1}, {1, 2, 0}} do
+        lu.assertEquals(results.next(array.linspace(table.unpack(line))), 0)
+    end
+    for _, line in ipairs {{1, 10, 1}, {10, 1, -3}, {-5, 5, 1}, {1 << 62, math.maxinteger, (1 << 61) - 1}} do
+        lu.assertEquals(results.next(array.range(table.unpack(line))), 0)
+    end
+    for _, line in ipairs {{0, 1, 0.1}, {1.5, 0.5, -0.25}, {0.1, 29.8, 0.3}} do
+        lu.assertTrue(results.next(array.range(table.unpack(line))) <= 1) -- the last number is the one given
+    end
+    lu.assertTrue(results.finish())
 end
 
 function TestArray:test_of_takes_nested_lists()
@@ -322,6 +339,29 @@ function TestArray:test_copies_are_apart()
     b[1] = 9
     lu.assertEquals(a[1], 1)
     lu.assertEquals(array.range(1, 6):reshape {2, 3}:t():copy():totable(), {{1, 4}, {2, 5}, {3, 6}})
+end
+
+function TestArray:test_as_and_concat_are_numpys_for_every_pair_of_dtypes()
+    local casts, joins = vectors.reader "as", vectors.reader "concat"
+    for _, d in ipairs(dtypes) do
+        for _, e in ipairs(dtypes) do
+            local limits, b = vectors.load("limits_" .. d), vectors.load("divisors_" .. e)
+            local a = limits
+            if d:find "float" and e:find "int" then
+                -- floats in the range of all integers
+                a = array.of({0, 1, 2.5, 7.25, 100.9, 127, 3, 0.99, 63.5, 1e-30, 0.5, 126.999}, d)
+                if e:sub(1, 1) == "i" then a:slice(1, 12, 2):neg_() end
+                a = a:reshape {3, 4}
+            end
+            for _, view in ipairs {a, a:t(), a:slice({1, 3, 2}, {2, 3}), a:slice(1, 0), a:slice(2, 2)} do
+                lu.assertEquals(casts.next(view:as(e)), 0, d .. " as " .. e)
+                lu.assertTrue(array.empty({view:shape()}, e):copyfrom(view):bytes() == view:as(e):bytes())
+            end
+            local joined = array.concat {limits, b:slice(1, 1), limits:slice(1, 0), b:reshape {4, 3}:t()}
+            lu.assertEquals(joins.next(joined), 0, d .. " and " .. e)
+        end
+    end
+    lu.assertTrue(casts.finish() and joins.finish())
 end
 
 function TestArray:test_as_converts_between_all_dtypes()

@@ -21,8 +21,17 @@ function TestArraytext:test_dimensions_are_brackets()
     lu.assertEquals(tostring(array.of {{1, 2}, {3, 4}}), "[[1. 2.]\n [3. 4.]]")
     lu.assertEquals(tostring(array.range(1, 8):reshape {2, 2, 2}), "[[[1 2]\n  [3 4]]\n\n [[5 6]\n  [7 8]]]")
     lu.assertEquals(tostring(array.of({{1, 2}, {3, 4}}, "int8"):t()), "[[1 3]\n [2 4]]")
-    lu.assertEquals(tostring(array.full({}, 2.5)), "2.5")
     lu.assertEquals(tostring(array.zeros {0, 3}), "[] float64, shape (0, 3)")
+end
+
+function TestArraytext:test_a_number_without_dimensions_has_all_its_digits()
+    for text, x in pairs {["2.5"] = 2.5, ["3.0"] = 3, ["-0.0"] = -0.0, ["0.1"] = 0.1, ["100000000.0"] = 1e8, ["1e+16"] = 1e16,
+        ["1.5e-05"] = 1.5e-5, ["0.0001"] = 1e-4, ["0.3333333333333333"] = 1 / 3, ["5e-324"] = 5e-324, ["inf"] = 1 / 0} do
+        lu.assertEquals(tostring(array.full({}, x)), text)
+    end
+    lu.assertEquals(tostring(array.full({}, 0.1, "float32")), "0.1")
+    lu.assertEquals(tostring(array.full({}, 72250695680, "float32")), "72250696000.0")
+    lu.assertEquals(tostring(array.full({}, -3, "int8")), "-3")
 end
 
 function TestArraytext:test_long_arrays_are_cut_and_say_so()
@@ -42,12 +51,17 @@ function TestArraytext:test_the_text_is_numpys()
     os.remove(folder)
     assert(os.execute("mkdir " .. folder))
     local arrays = {}
+    local special = {-0.0, 1 / 0, 0 / 0, 1e-5, 5e-324, -1 / 0, 0.0, 1e16, 1 / 3, 1 - 2^-53, 123456789, 0.1}
     for _, dtype in ipairs {"float64", "float32", "int8", "int64", "uint16", "uint64"} do
         for _, shape in ipairs {{1}, {30}, {3, 1}, {4, 30}, {2, 3, 4}, {1001}, {2, 2000}, {7, 7, 30}} do
             for k, scale in ipairs {1, 1e3, 1e-3, 1e9, 1e-6} do
                 local a = array.random(shape, {seed = 1, stream = k, dist = "normal"}):map(function (x) return x * scale end)
                 arrays[#arrays + 1] = a:as(dtype)
                 arrays[#arrays + 1] = a:map(function (x) return x // 0.01 * 0.01 end):as(dtype)
+                if dtype:sub(1, 5) == "float" then
+                    local i = 0
+                    arrays[#arrays + 1] = a:map(function (x) i = i + 1 return i % k == 0 and special[i // k % #special + 1] or x end):as(dtype)
+                end
             end
         end
     end

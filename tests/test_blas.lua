@@ -1,4 +1,6 @@
 local lu = require "mpi.luaunit"
+package.path = (arg[0]:match "^(.*)/[^/]*$" or ".") .. "/?.lua;" .. package.path
+local vectors = require "vectors"
 
 local function fails(words, f, ...)
     local ok, message = pcall(f, ...)
@@ -47,6 +49,37 @@ function TestBlas:test_products_of_every_layout_and_dtype()
         end
     end
     lu.assertEquals(#views, 5 * 5 * 16)
+end
+
+function TestBlas:test_products_are_numpys_for_every_pair_of_dtypes()
+    local results = vectors.reader "dot"
+    for _, d in ipairs(vectors.dtypes) do
+        for _, e in ipairs(vectors.dtypes) do
+            local a = ((array.range(0, 11) * 5) % 7):reshape {3, 4}:as(d)
+            local b = ((array.range(0, 19) * 3) % 11):reshape {4, 5}:as(e)
+            local dtype = (a[1] + b:col(1)):dtype()
+            local function check(x, y) lu.assertEquals(results.next(x:dot(y), dtype), 0, d .. " " .. e) end
+            check(a, b)
+            check(a, b:col(2))
+            check(a[2], b)
+            check(a:col(2), b:col(3):slice(1, 3))
+            check(b:t(), a:t())
+            check(a:slice({1, 3, 2}, {2, 3}), b:slice({2, 4, 2}, {1, 5, 2}))
+            check(a:slice(1, 0), b)
+            check(a:slice({}, {1, 0}), b:slice(1, 0))
+        end
+    end
+    lu.assertTrue(results.finish())
+end
+
+function TestBlas:test_norms_are_numpys()
+    local results = vectors.reader "norm"
+    for _, dtype in ipairs(vectors.dtypes) do
+        local a, made = vectors.load("reduced_" .. dtype), dtype == "float32" and dtype or "float64"
+        lu.assertTrue(results.next(a:norm(), made) <= 4)
+        lu.assertTrue(results.next(a[2]:slice(1, 4, 2):t():norm(), made) <= 4)
+    end
+    lu.assertTrue(results.finish())
 end
 
 function TestBlas:test_dtypes_are_promoted()

@@ -18,6 +18,11 @@ local operators = {
 -- Stated: arithmetic is exact; powers are within 4 ulp of NumPy's, which are that far off themselves.
 local allowed = {pow = 4, atan2 = 4, hypot = 4}
 
+-- As in scripts/make_vectors.py: pairs that are also tried on views and shapes to broadcast.
+local viewed = {}
+for _, pair in ipairs {"float64 float32", "float64 int32", "int32 float32", "int32 int32", "uint8 int8", "int64 uint64", "int16 int64",
+    "float32 float32"} do viewed[pair] = true end
+
 TestElementwise = {}
 
 for _, name in ipairs {"add", "sub", "mul", "div", "idiv", "mod", "pow", "minimum", "maximum", "eq", "ne", "lt", "le", "gt", "ge"} do
@@ -33,7 +38,7 @@ for _, name in ipairs {"add", "sub", "mul", "div", "idiv", "mod", "pow", "minimu
                 local a, b = vectors.load("limits_" .. d), vectors.load((name == "pow" and "exponents_" or "divisors_") .. e)
                 local f, pair = operators[name] or method, d .. " " .. e
                 check(f, a, b, pair)
-                if (d == "float64" or d == "int32") and (e == "float32" or e == "int32") then
+                if viewed[pair] then
                     f = method
                     check(f, a, b[2], pair .. " row")
                     check(f, a[2], b, pair .. " row on the left")
@@ -45,7 +50,59 @@ for _, name in ipairs {"add", "sub", "mul", "div", "idiv", "mod", "pow", "minimu
                     check(f, a:slice({}, {1, 4, 3}), b:slice({2, 2}, {3, 3}), pair .. " strides and an element")
                     check(f, a:slice(1, 0), b:slice(1, 0), pair .. " no rows")
                     check(f, a:slice(1, 0), b:slice(1, 1), pair .. " no rows and one")
+                    check(f, a:slice({}, {1, 0}), b:slice({1, 1}, {1, 0}), pair .. " no columns")
+                    check(f, a:slice(2, 2), b, pair .. " one row")
+                    check(f, a:slice(2, 2), b:slice(3, 3), pair .. " one row each")
                     check(f, a:reshape {3, 1, 4}, b, pair .. " three dimensions")
+                end
+            end
+        end
+        lu.assertTrue(results.finish())
+    end
+end
+
+for _, name in ipairs {"add", "sub", "mul", "div", "idiv", "mod", "pow", "minimum", "maximum", "eq", "ne", "lt", "le", "gt", "ge"} do
+    TestElementwise["test_" .. name .. "_with_numbers_is_numpys"] = function ()
+        local results = vectors.reader("number_" .. name)
+        for _, d in ipairs(dtypes) do
+            local a, b = vectors.load("limits_" .. d), vectors.load((name == "pow" and "exponents_" or "divisors_") .. d)
+            for _, x in ipairs {3, 1, 100, 2.5, 0.5, -2, -0.75} do
+                local function check(c)
+                    local worst = results.next(c)
+                    if worst > (allowed[name] or 0) then lu.fail(("%s, %g: %g ulp off\n%s"):format(d, x, worst, c)) end
+                end
+                local float = d:sub(1, 5) == "float"
+                if x > 0 or d:sub(1, 1) ~= "u" then
+                    if not (name == "pow" and x == -2 and not float) then check(a[name](a, x)) end
+                    -- a number has no methods: the operator, or the comparison the other way round
+                    local turned = {eq = "eq", ne = "ne", lt = "gt", le = "ge", gt = "lt", ge = "le", minimum = "minimum", maximum = "maximum"}
+                    if operators[name] then check(operators[name](x, b))
+                    else check(b[turned[name]](b, x)) end
+                end
+            end
+        end
+        lu.assertTrue(results.finish())
+    end
+end
+
+for _, name in ipairs {"add", "sub", "mul", "div", "idiv", "mod", "pow", "minimum", "maximum"} do
+    TestElementwise["test_" .. name .. "_in_place_is_numpys"] = function ()
+        local results = vectors.reader("inplace_" .. name)
+        for _, d in ipairs(dtypes) do
+            for _, e in ipairs(dtypes) do
+                local function check(a)
+                    local worst = results.next(a)
+                    if worst > (allowed[name] or 0) then lu.fail(("%s %s: %g ulp off\n%s"):format(d, e, worst, a)) end
+                end
+                local a, b = vectors.load("limits_" .. d), vectors.load((name == "pow" and "exponents_" or "divisors_") .. e)
+                if pcall(a[name .. "_"], a, b) then
+                    check(a)
+                    a = vectors.load("limits_" .. d)
+                    local view = a:slice({}, {1, 4, 2})
+                    view[name .. "_"](view, b:slice({2, 2}, {2, 3}))
+                    check(a)
+                else
+                    lu.assertTrue(d:sub(1, 5) ~= "float" and (name == "div" or (a + b):dtype() == "float64" or (a + b):dtype() == "float32"))
                 end
             end
         end
@@ -68,6 +125,13 @@ for _, name in ipairs {"exp", "exp2", "expm1", "log", "log2", "log10", "log1p", 
             local a = vectors.load("limits_" .. dtypes[i])
             local worst = results.next(a[name](a))
             lu.assertTrue(worst <= (exact[name] and 0 or 4), ("%s of %s: %g ulp off"):format(name, dtypes[i], worst))
+        end
+        for _, dtype in ipairs {"float64", "float32"} do
+            local y = x:as(dtype)
+            for v, view in ipairs {y:slice(1, 60):reshape {3, 4, 5}:t(), y:slice(2, -1, 3), y:slice(1, 0), y:slice(6, 6):reshape {1, 1}} do
+                local worst = results.next(view[name](view))
+                lu.assertTrue(worst <= (exact[name] and 0 or 4), ("%s of %s, view %d: %g ulp off"):format(name, dtype, v, worst))
+            end
         end
         lu.assertTrue(results.finish())
     end

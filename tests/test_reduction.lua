@@ -24,8 +24,10 @@ for _, name in ipairs {"sum", "prod", "min", "max", "mean", "var", "std", "argmi
         local results = vectors.reader("reduction_" .. name)
         for _, dtype in ipairs(dtypes) do
             local a = vectors.load("reduced_" .. dtype)
+            local extremes = vectors.load((dtype:find "float" and "divisors_" or "limits_") .. dtype)
             if name:find "prod" and dtype:find "float" then a = a / 16 end
-            for v, view in ipairs {a, a:t(), a:slice({1, 3, 2}, {}, {2, 4}), a:col(2), a[1][1], a:slice({}, {}, {1, 1}), a:slice(1, 0)} do
+            for v, view in ipairs {a, a:t(), a:slice({1, 3, 2}, {}, {2, 4}), a:col(2), a[1][1], a:slice({}, {}, {1, 1}), a:slice(1, 0),
+                a:slice({}, {1, 0}), extremes, extremes:t()} do
                 for axis = 0, view:ndim() do
                     local n = axis == 0 and view:size() or select(axis, view:shape())
                     local defined = n > 0 or name == "sum" or name == "prod" or name == "any" or name == "all" or name:sub(1, 3) == "cum"

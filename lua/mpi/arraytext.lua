@@ -31,6 +31,17 @@ local function special(x) return x ~= x and "nan" or x > 0 and "inf" or "-inf" e
 
 local function isfinite(x) return x - x == 0 end
 
+local function isnegative(x) return x < 0 or x == 0 and 1 / x < 0 end
+
+-- A float alone: all its digits, as Python prints it.
+local function number(x, single)
+    if not isfinite(x) then return special(x) end
+    local digits, exponent = shortest(x, single)
+    if exponent < -4 or exponent >= 16 then return ("%." .. digits .. "e"):format(x) end
+    local rounded = tonumber(("%." .. digits .. "e"):format(x)) -- a float32's last digits before the point are zeros
+    return ("%." .. math.max(digits - exponent, 1) .. "f"):format(rounded)
+end
+
 local function float_format(values, single)
     local low, high = math.huge, 0
     for _, x in ipairs(values) do
@@ -45,8 +56,8 @@ local function float_format(values, single)
             local digits, exponent = shortest(x, single)
             local frac
             if scientific then
-                frac = math.min(digits, PRECISION)
-                left = math.max(left, x < 0 and 2 or 1)
+                frac = #("%." .. math.min(digits, PRECISION) .. "e"):format(x):match("%d%.?(%d-)0*e")
+                left = math.max(left, isnegative(x) and 2 or 1)
             else
                 frac = math.min(math.max(digits - exponent, 0), PRECISION)
                 local text = ("%." .. frac .. "f"):format(x)
@@ -101,9 +112,7 @@ local function text(a)
     local float = name:sub(1, 5) == "float"
     if #shape == 0 then
         local x = a:get()
-        if not float then return integer_format({x}, name)(x) end
-        if not isfinite(x) then return special(x) end
-        return ("%." .. shortest(x, name == "float32") + 1 .. "g"):format(x)
+        return float and number(x, name == "float32") or integer_format({x}, name)(x)
     end
     if a:size() == 0 then return "[] " .. name .. ", shape (" .. table.concat(shape, ", ") .. ")" end
     local cut = a:size() > THRESHOLD

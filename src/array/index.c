@@ -71,11 +71,11 @@ static int array_index(lua_State *L)
 static void index_store(lua_State *L, int arg, lm_dtype dtype, void *p)
 {
     if (!lua_isnumber(L, arg))
-        luaL_error(L, "cannot put a %s into a %s array", luaL_typename(L, arg), lm_dtypes[dtype].name);
+        luaL_error(L, "cannot put a %s into an array of %s", luaL_typename(L, arg), lm_dtypes[dtype].name);
     if (lm_dtypes[dtype].kind != 'f' && !lua_isinteger(L, arg)) {
         int whole;
         lua_tointegerx(L, arg, &whole);
-        if (!whole) luaL_error(L, "cannot put %f into a %s array", lua_tonumber(L, arg), lm_dtypes[dtype].name);
+        if (!whole) luaL_error(L, "cannot put %f into an array of %s", lua_tonumber(L, arg), lm_dtypes[dtype].name);
     }
     lm_setelement(L, arg, dtype, p);
 }

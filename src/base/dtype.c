@@ -15,6 +15,9 @@ const lm_dtypeinfo lm_dtypes[LM_DTYPES] = {
 lm_dtype lm_checkdtype(lua_State *L, int arg, lm_dtype otherwise)
 {
     if (lua_isnoneornil(L, arg)) return otherwise;
+    if (lua_type(L, arg) == LUA_TNUMBER)
+        luaL_argerror(L, arg, lua_pushfstring(L, "a dtype expected, got the number %s; a shape of several dimensions is a "
+                                              "list, as {2, 3}", luaL_tolstring(L, arg, NULL)));
     const char *name = luaL_checkstring(L, arg);
     for (int d = 0; d < LM_DTYPES; d++)
         if (!strcmp(name, lm_dtypes[d].name)) return (lm_dtype)d;
