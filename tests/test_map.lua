@@ -38,6 +38,23 @@ function TestMap:test_schedules_and_chunks()
     end
 end
 
+function TestMap:test_nobody_waits_for_a_rank_that_is_busy()
+    if size == 1 then return end
+    local dup <close> = comm:dup()
+    local busy
+    -- the one task lasts until all others are done, which tell every rank
+    local results = comm:map(function (i)
+        for r = 0, size - 1 do if r ~= rank then dup:send(i, r) end end
+        if i > 1 then return rank end
+        busy = true
+        for _ = 2, 60 do dup:recv() end
+        return rank
+    end, 60)
+    for i = 2, 60 do lu.assertNotEquals(results[i], results[1]) end
+    for i = 1, 60 do if not busy and results[i] ~= rank then dup:recv() end end
+    dup:barrier()
+end
+
 function TestMap:test_a_static_schedule_gives_every_rank_a_block_and_a_cyclic_one_turns()
     local _, info = comm:map(square, 12 * size, {schedule = "static", trace = true})
     for i, task in ipairs(info.tasks) do lu.assertEquals({task.index, task.rank}, {i, (i - 1) // 12}) end
