@@ -6,6 +6,7 @@
 #include "comm.h"
 #include "handout.h"
 #include "isolate.h"
+#include "journal.h"
 #include "modules.h"
 #include "op.h"
 #include "p2p.h"
@@ -58,6 +59,7 @@ static int lib_load_source(lua_State *L)
 /* What Lua modules compiled in require. */
 static const luaL_Reg parts[] = {
     {"mpi.isolate.core", luaopen_isolate},
+    {"mpi.journal.core", luaopen_journal},
     {"mpi.source", lib_load_source},
     {"mpi.terminal", luaopen_terminal},
     {NULL, NULL},

@@ -237,8 +237,10 @@ function TestIsolate:test_inherited_files_do_nothing_and_their_numbers_stay_take
 end
 
 function TestIsolate:test_no_descriptor_is_left()
-    local function open() return select(2, output_of(("ls /proc/%d/fd"):format(mpi.getpid())):gsub("\n", "")) end
-    collectgarbage() -- files that other tests left
+    for _ = 1, 2 do collectgarbage() end -- files that other tests left
+    local function open() -- io.popen has closed its other end meanwhile
+        return select(2, output_of(("sleep 0.05; ls /proc/%d/fd"):format(mpi.getpid())):gsub("\n", ""))
+    end
     local before = open()
     for i = 1, 5 do
         isolated({}, function () return i end)
@@ -297,6 +299,95 @@ function TestIsolate:test_wrong_options_are_named()
     } do
         lu.assertEquals({isolate.new(options)}, {nil, expected})
     end
+end
+
+TestIsolatedMap = {setUp = TestIsolate.setUp, tearDown = TestIsolate.tearDown}
+
+function TestIsolatedMap:test_results_are_those_of_a_plain_map()
+    local function task(x, i) return {x, i, math.random(1000)} end
+    for _, items in ipairs {{"a", "b", nil, "d", n = 4}, 10, array.range(1, 6)} do
+        lu.assertEquals((comm:map(task, items, {seed = 3, isolate = true})), (comm:map(task, items, {seed = 3})))
+    end
+    local into = array.zeros(9)
+    lu.assertTrue(comm:map(function (x) return x / 2 end, 9, {isolate = true, into = into}) == into)
+    lu.assertEquals(into:sum(), 22.5)
+end
+
+function TestIsolatedMap:test_an_error_is_the_tasks_own()
+    local function inner() error {code = 5} end
+    local fine, e = pcall(comm.map, comm, function (x) if x == 4 then inner() end return x end, 8, {isolate = true})
+    lu.assertFalse(fine)
+    lu.assertEquals({e.index, e.value, rank = e.rank >= 0 and e.rank < size}, {4, {code = 5}, rank = true})
+    lu.assertStrContains(e.traceback, "in upvalue 'inner'")
+    lu.assertNotStrContains(e.traceback, "mpi/")
+    fine, e = pcall(comm.map, comm, function () error("simple", 0) end, 1, {isolate = true})
+    lu.assertEquals({fine, tostring(e):match "^simple  %[rank %d, item 1%]$" ~= nil}, {false, true})
+    fine, e = pcall(comm.map, comm, function () error(io.stdout) end, 1, {isolate = true})
+    lu.assertStrContains(e.value, "file (")
+end
+
+function TestIsolatedMap:test_a_crash_stops_the_map_with_its_reason()
+    local fine, e = pcall(comm.map, comm, function (x) if x == 3 then crash.segfault() end return x end, 6, {isolate = true})
+    lu.assertFalse(fine)
+    lu.assertEquals({e.message, e.index}, {"killed by signal 11 (Segmentation fault), given up after 3 tries", 3})
+    lu.assertEquals((comm:map(math.abs, 3)), {1, 2, 3, n = 3})
+end
+
+function TestIsolatedMap:test_of_60_tasks_9_crash_and_51_have_results()
+    local ways = {
+        [4] = {crash.segfault, "killed by signal 11 (Segmentation fault)"},
+        [11] = {crash.abort, "killed by signal 6 (Aborted)"},
+        [12] = {crash.overflow, "killed by signal 11 (Segmentation fault)"},
+        [25] = {function () crash.raise(9) end, "killed by signal 9 (Killed)"},
+        [33] = {function () lu.oldOsExit(3) end, "left by os.exit(3)"},
+        [34] = {function () return #("x"):rep(1 << 28) end, "ran out of its memory (64 MB)"},
+        [48] = {function () while true do end end, "took longer than its timeout (0.2 s)"},
+        [57] = {function () os.execute "kill -FPE $PPID; exec sleep 1000" end, "killed by signal 8 (Floating point exception)"},
+        [60] = {function () lu.oldOsExit(true, true) end, "left by os.exit(0)"},
+    }
+    local results, info = comm:map(function (x)
+        if ways[x] then ways[x][1]() end
+        return x * x
+    end, 60, {isolate = true, errors = "collect", memory = "64M", timeout = 0.2})
+    local done = 0
+    for i = 1, 60 do
+        if not ways[i] then
+            lu.assertEquals(results[i], i * i)
+            done = done + 1
+        else lu.assertNil(results[i])
+        end
+    end
+    lu.assertEquals({done, #info.errors}, {51, 9})
+    for _, e in ipairs(info.errors) do
+        lu.assertEquals(e.message, ways[e.index][2] .. ", given up after 3 tries")
+    end
+end
+
+function TestIsolatedMap:test_a_task_cannot_use_any_communicator()
+    local dup <close> = comm:dup()
+    for _, call in ipairs {function () comm:barrier() end, function () dup:barrier() end, function () dup:map(print, 2) end} do
+        local _, info = comm:map(call, size, {isolate = true, errors = "collect"})
+        lu.assertEquals(#info.errors, size)
+        for _, e in ipairs(info.errors) do lu.assertStrContains(e.message, "a task in isolation cannot communicate") end
+    end
+end
+
+function TestIsolatedMap:test_random_numbers_differ_between_tasks()
+    math.randomseed(os.time(), rank)
+    local seen, results = {}, comm:map(function () return math.random(0) end, 20, {isolate = true})
+    for _, number in ipairs(results) do
+        lu.assertNil(seen[number])
+        seen[number] = true
+    end
+end
+
+function TestIsolatedMap:test_wrong_options_are_named()
+    local function complaint(opts) return tostring(select(2, pcall(comm.map, comm, print, 3, opts))) end
+    lu.assertStrContains(complaint {isolate = 1}, "isolate is 1, expected a boolean")
+    lu.assertStrContains(complaint {isolate = true, memory = "lots"}, "memory is 'lots', expected bytes, or a text such as \"512M\"")
+    lu.assertStrContains(complaint {isolate = true, timeout = 0}, "timeout is 0, expected seconds above 0")
+    lu.assertStrContains(complaint {isolate = true, tries = 0}, "tries is 0, expected an integer from 1")
+    lu.assertStrContains(complaint {timeout = 3}, "timeout needs isolate = true")
 end
 
 os.exit(lu.run())

@@ -10,8 +10,8 @@ local isolate = {}
 local known = {memory = true, timeout = true, tries = true, seeded = true}
 local units = {[""] = 1, K = 1 << 10, M = 1 << 20, G = 1 << 30, T = 1 << 40}
 
--- Bytes of "512M" or 2^29, or nil.
-local function bytes_of(memory)
+--- Bytes of "512M" or 2^29, or nil.
+function isolate.bytes(memory)
     local number, unit = memory, ""
     if type(memory) == "string" then
         number, unit = memory:match "^%s*([%d.]+)%s*(%a?)[iI]?[bB]?%s*$"
@@ -37,7 +37,7 @@ local function read(options)
     end
     local memory, timeout, tries = options.memory, options.timeout, options.tries
     if memory ~= nil then
-        memory = bytes_of(memory)
+        memory = isolate.bytes(memory)
         if not memory then
             return nil, ("memory is %s; expected bytes, or a text such as \"512M\""):format(tostring(options.memory))
         end

@@ -4,6 +4,8 @@
 -- All communication is on a communicator of the machinery's own, made at the first map.
 local mpi = require "mpi"
 local handout = require "mpi.handout"
+local isolate = require "mpi.isolate"
+local journal = require "mpi.journal"
 
 local take, clock = handout.take, handout.clock
 local move = table.move
@@ -38,10 +40,18 @@ end
 
 -- The traceback of a task, without what called the task.
 local function traceback_of(text, level)
-    return (debug.traceback(text, level + 1):gsub("\n[^\n]*%f[%w]mpi/map%.lua:.*$", ""):gsub("\n\t%[C%]: in function 'xpcall'$", ""))
+    text = debug.traceback(text, level + 1)
+    for _, caller in ipairs {"mpi/isolate%.lua", "mpi/map%.lua"} do
+        text = text:gsub("\n[^\n]*%f[%w]" .. caller .. ":.*$", "")
+    end
+    return (text:gsub("\n\t%[C%]: in function 'xpcall'$", ""))
 end
 
+-- Errors that isolated tasks sent, which are not to be wrapped again
+local sent = setmetatable({}, {__mode = "k"})
+
 local function new_error(value, rank, index, level)
+    if sent[value] then return value end
     local message = text_of(value)
     return setmetatable({message = message, value = value, rank = rank, index = index,
                          traceback = traceback_of(message, level + 1)}, task_error)
@@ -87,12 +97,18 @@ local checks = {
     ordered = boolean,
     ahead = count,
     items = one_of "same",
+    journal = function (v) return type(v) == "string" and v ~= "", "the name of a file" end,
+    isolate = boolean,
+    memory = function (v) return isolate.bytes(v), 'bytes, or a text such as "512M"' end,
+    timeout = function (v) return type(v) == "number" and v > 0, "seconds above 0" end,
+    tries = count,
     op = function (v) return handout.is_operator(v), "an operator such as mpi.SUM or a function" end,
     init = anything,
 }
 
 local options_of = {
-    map = {"to", "schedule", "chunk", "into", "errors", "seed", "progress", "trace", "items", "root", "ahead"},
+    map = {"to", "schedule", "chunk", "into", "errors", "seed", "progress", "trace", "items", "root", "ahead", "journal",
+           "isolate", "memory", "timeout", "tries"},
     imap = {"to", "ordered", "schedule", "chunk", "seed", "progress", "items", "root", "ahead"},
     share = {"schedule", "chunk", "items", "root", "ahead"},
     mapreduce = {"op", "init", "chunk", "seed", "progress", "trace", "items", "root", "ahead"},
@@ -149,6 +165,9 @@ local function job_of(comm, call, f, items, opts, first)
         end
         job[name] = value
     end
+    for _, name in ipairs {"memory", "timeout", "tries"} do
+        if job[name] ~= nil and not job.isolate then wrong(first + 1, name .. " needs isolate = true") end
+    end
     job.same = job.items == "same"
     job.items = items
     if job.mistake then return job end
@@ -156,14 +175,15 @@ local function job_of(comm, call, f, items, opts, first)
         local n, kind = kind_of(items)
         if not n then wrong(first, kind)
         elseif kind == "stream" and job.same then wrong(first, "the items of a generator are never the same on every rank")
+        elseif kind == "stream" and job.journal then wrong(first, "a journal needs to know the items, which a generator gives one by one")
         elseif kind == "stream" and job.into then wrong(first, "into needs to know how many items there are, which a generator does not")
         end
         job.n, job.kind = n, kind
     end
     if job.to == "all" and call == "imap" then wrong(first + 1, "to is 'all', expected a rank") end
-    job.also = ("%s %s %s %s %s %s %s %s %s %s %s"):format(
+    job.also = ("%s %s %s %s %s %s %s %s %s %s %s %s"):format(
         job.root, job.to, job.schedule, job.chunk, job.errors, job.seed, job.trace, job.same, job.same and job.n,
-        job.to == "all" and job.into ~= nil, job.ordered)
+        job.to == "all" and job.into ~= nil, job.ordered, job.journal)
     return job
 end
 
@@ -374,9 +394,34 @@ end
 
 -- Tasks ---------------------------------------------------------------------------------------------------------------
 
--- f with what the options add to each task; `told` collects what the other ranks will want to know.
-local function dressed(h, job, rank, told)
+-- f in a child of this rank for each task.
+local function isolated(job, rank)
     local f = job.f
+    local run = isolate.new {memory = job.memory, timeout = job.timeout, tries = job.tries, seeded = job.seed ~= nil}
+    return function (x, i)
+        local function handler(value)
+            local e = new_error(value, rank, i, 2)
+            if not pcall(mpi.pack, e) then e.value = e.message end
+            return e
+        end
+        local fine, y = run(f, handler, x, i)
+        if fine then return y end
+        sent[y] = true
+        error(y, 0)
+    end
+end
+
+-- f with what the options add to each task; `told` collects what the other ranks will want to know.
+local function dressed(h, job, rank, told, record)
+    local f = job.isolate and isolated(job, rank) or job.f
+    if record then
+        local task = f
+        f = function (x, i)
+            local y = task(x, i)
+            record:write(i, y)
+            return y
+        end
+    end
     if job.into then
         local task, into = f, job.into
         f = function (x, i) into[i] = task(x, i) end
@@ -422,13 +467,52 @@ local function work(h, job, rank, at, body)
     return failure
 end
 
+-- Journals ------------------------------------------------------------------------------------------------------------
+
+-- The journal of the job, if it has one. What is done there is not to be done again: job.left becomes the list of the
+-- other items, whose places in it are then handed out.
+local function open_journal(own, job, n)
+    if not job.journal then return nil end
+    local prints = own:rank() == job.root and journal.fingerprint(job.kind ~= "count" and job.items or nil, n) or nil
+    local fine, record = pcall(journal.open, own, job.journal, {n = n, items = prints, seed = job.seed}, job.root)
+    if not fine then error(placed(record), 0) end
+    job.left = record:left()
+    return record
+end
+
+-- Segments of places in the list of items that were left as segments of items.
+local function segments_left(left, segments)
+    local list = {}
+    for s = 1, #segments, 2 do
+        for p = segments[s], segments[s + 1] do
+            local i = left[p]
+            if list[#list] == i - 1 then list[#list] = i
+            else
+                list[#list + 1] = i
+                list[#list + 1] = i
+            end
+        end
+    end
+    return list
+end
+
 -- Map -----------------------------------------------------------------------------------------------------------------
 
 -- Does all tasks this rank takes. → failure; values and how many; segments: first, last, first, last … of the items that
 -- the values belong to
 local function collect(h, job, rank, fetch, f, next_range)
-    local values, k, segments = {}, 0, {}
+    local values, k, segments, left = {}, 0, {}, job.left
     local at = 0
+    if left then
+        local task, items = f, fetch
+        fetch = nil
+        f = function (_, p)
+            local i = left[p]
+            if not items then return task(i, i) end
+            local list, shift = items(i)
+            return task(list[i - shift], i)
+        end
+    end
     local function body()
         local s, previous = 0, nil
         for first, last in next_range, h do
@@ -458,7 +542,8 @@ local function collect(h, job, rank, fetch, f, next_range)
             previous = last
         end
     end
-    return work(h, job, rank, function () return at end, body), values, segments
+    local failure = work(h, job, rank, function () return left and left[at] or at end, body)
+    return failure, values, left and segments_left(left, segments) or segments
 end
 
 -- Puts a rank's values where they belong.
@@ -576,9 +661,10 @@ function map.map(comm, f, items, opts)
     local own, told = h:comm(), {}
     local n, fetch = distribute(own, job)
     if n and (job.to ~= "all" or job.into) then agree_into(own, job, n) end
-    local next_range
-    n, fetch, next_range = start(h, own, job, n, fetch)
-    local failure, values, segments = collect(h, job, own:rank(), fetch, dressed(h, job, own:rank(), told), next_range)
+    local record <close> = open_journal(own, job, n)
+    local _, next_range
+    _, fetch, next_range = start(h, own, job, job.left and #job.left or n, fetch)
+    local failure, values, segments = collect(h, job, own:rank(), fetch, dressed(h, job, own:rank(), told, record), next_range)
     told.read = job.read
     local all, first = meet(h, failure, told)
     if first then error(first, 0) end
@@ -587,6 +673,7 @@ function map.map(comm, f, items, opts)
     if job.into then results = bring_into(own, job, segments)
     else results = bring(own, job, n, values, segments)
     end
+    if results and job.left then record:each(function (i, value) results[i] = value end) end
     return results, info_of(h, all, job)
 end
 
