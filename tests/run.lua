@@ -2,7 +2,7 @@
 --
 -- tests/test_<name>.lua     a suite on mpi.luaunit, run on 1, 2, 3 and 4 ranks
 -- tests/<group>/<name>.lua  a case: a whole job of which exit code and output are looked at; group fail: jobs that go
---                           wrong, program: the program and the scripts around it
+--                           wrong, program: the program and the scripts around it, terminal: sessions at a terminal
 -- tests/repl/<name>.txt     sessions at the prompt, piped in: a line "# 4 ranks" begins one, lines that begin with "> " or
 --                           ">> " are typed, what stands between them is what they show
 -- tests/c/test_<name>.c     a program without Lua scripts or ranks, built with luampi: c/<name>, a case that is to end with 0
@@ -356,7 +356,7 @@ local function means(name, item)
     table.insert(items_of[name], item)
 end
 
-for path in output_of("ls tests/test_*.lua tests/fail/*.lua tests/program/*.lua tests/repl/*.txt tests/c/test_*.c 2>/dev/null"):gmatch("[^\n]+") do
+for path in output_of("ls tests/test_*.lua tests/fail/*.lua tests/program/*.lua tests/repl/*.txt tests/terminal/*.lua tests/c/test_*.c 2>/dev/null"):gmatch("[^\n]+") do
     local suite, group = path:match("^tests/test_([^/]+)%.lua$"), path:match("^tests/([^/]+)/")
     if suite then
         table.insert(suites, suite)

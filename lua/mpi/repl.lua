@@ -5,8 +5,9 @@ local capture = require "mpi.capture"
 local help = require "mpi.help"
 local ranks = require "mpi.ranks"
 
-local load, print, type = load, print, type
-local pack, unpack = table.pack, table.unpack
+local load = load
+local pack, unpack, concat = table.pack, table.unpack, table.concat
+local open = io.open
 
 local rank, size = mpi.COMM_WORLD:rank(), mpi.COMM_WORLD:size()
 
@@ -34,7 +35,7 @@ local function essence(trace)
         if call:find(": in main chunk$") then break end
         if not call:find("^\t%[C%]:") then functions = functions + 1 end
     end
-    return functions > 0 and "stack traceback:\n" .. table.concat(calls, "\n") or nil
+    return functions > 0 and "stack traceback:\n" .. concat(calls, "\n") or nil
 end
 
 local show
@@ -94,6 +95,10 @@ end
 
 local jobs = {run = perform}
 
+function jobs.ranks()
+    return private:gather {host = mpi.processor_name(), pid = mpi.getpid(), kilobytes = collectgarbage "count"}
+end
+
 --- How the program ends or goes on: {"quit", status} or {"reset"}.
 local function follow()
     while true do
@@ -109,6 +114,13 @@ local function everybody(job)
     for other = 1, size - 1 do private:send(job, other) end
     local f = jobs[job.what]
     return f and f(job)
+end
+
+-- Seconds as people say them.
+local function duration(seconds)
+    if seconds < 1e-3 then return ("%.0f µs"):format(seconds * 1e6) end
+    if seconds < 1 then return ("%.3g ms"):format(seconds * 1e3) end
+    return ("%.3g s"):format(seconds)
 end
 
 local session = {}
@@ -134,8 +146,8 @@ function session:read(prompt, name)
     return line, why
 end
 
--- Runs code on the ranks of the list, all without; shows output, values, errors.
-function session:run(code, on)
+-- Runs code on the ranks of the list, all without; shows output, values, errors, and if `timed`, how long it took.
+function session:run(code, on, timed)
     local f, message = compile(code)
     if not f then return self:fail(message) end
     local job = {what = "run", code = code}
@@ -146,17 +158,17 @@ function session:run(code, on)
     self.attendant.begin(self.limit)
     local results = everybody(job)
     self.attendant.finish()
-    local output, texts, errors = capture.taken(), {}, {}
+    local output, texts, errors, times = capture.taken(), {}, {}, {}
     for i = 1, size do
         local own = results[i]
         output[i] = output[i] or own.output
-        texts[i], errors[i] = own.text or false, own.failed or false
+        texts[i], errors[i], times[i] = own.text or false, own.failed or false, own.seconds and duration(own.seconds)
         if own.failed then self.failed = true end
     end
     self:write(self.show.output(output))
     self:write(self.show.results(texts, self.width()))
     self:write(self.show.errors(errors))
-    return results
+    if timed then self:write(self.show.results(times, self.width())) end
 end
 
 -- Reads on until the statements that begin with `code` are whole; nil when the input ends before.
@@ -171,35 +183,77 @@ function session:complete(code)
     end
 end
 
+-- The prompt's own commands: {arguments, what the list says, function (session, rest of the line, line)}
 local commands = {}
 
-commands.help = {"", "this list", function (self)
-    local rows = {}
+local function command(name, arguments, about, run)
+    commands[name] = {arguments, about, run}
+    table.insert(commands, name)
+end
+
+command("help", "", "this list", function (self)
+    local rows = {
+        {"@2 code", "on rank 2 alone; @0,2 code and @1-3 code on some"},
+        {"?name", "help, as in ?comm.Allreduce and ?array"},
+        {"_", "the last value"},
+    }
     for _, name in ipairs(commands) do
         local about = commands[name]
-        rows[#rows + 1] = ("  %-14s %s\n"):format(":" .. name .. " " .. about[1], about[2])
+        rows[#rows + 1] = {":" .. name .. (about[1] ~= "" and " " .. about[1] or ""), about[2]}
     end
-    self:write(table.concat {
-        "Every line runs on every rank; an expression shows its values.\n",
-        ("  %-14s %s\n"):format("@2 code", "on rank 2 alone; @0,2 code and @1-3 code on some"),
-        ("  %-14s %s\n"):format("?name", "help: ?comm.Allreduce, ?array"),
-        ("  %-14s %s\n"):format("_", "the last value"),
-        table.concat(rows),
-        self.atterminal and "TAB completes, Ctrl-R searches the history, Ctrl-C stops a line, Ctrl-D leaves.\n" or "",
-    })
-end}
+    self:write("Every line runs on every rank; values are shown without print.\n")
+    for _, row in ipairs(rows) do self:write(("  %-12s  %s\n"):format(row[1], row[2])) end
+    if self.prompt.edits() then
+        self:write("TAB completes, Ctrl-R searches the history, Ctrl-C gives up or stops a line, Ctrl-D leaves.\n")
+    end
+end)
 
-commands.quit = {"", "leave, as Ctrl-D does", function () return {what = "quit"} end}
+command("ranks", "", "where the ranks are, and the memory Lua takes there", function (self)
+    local rows, width = everybody {what = "ranks"}, 4
+    for _, row in ipairs(rows) do width = math.max(width, #row.host) end
+    for i, row in ipairs(rows) do
+        self:write(("rank %d  %-" .. width .. "s  pid %d  %.1f MB\n"):format(i - 1, row.host, row.pid, row.kilobytes / 1024))
+    end
+end)
 
-for _, name in ipairs {"help", "quit"} do table.insert(commands, name) end
+command("time", "code", "run code and tell how long it took", function (self, code, line)
+    if not code:find("%S") then return self:fail(":time takes code: " .. line .. " comm:barrier()") end
+    self:line(code, true)
+end)
+
+command("timeout", "S", "stop lines that run longer than S seconds; 0: none", function (self, text)
+    local seconds = tonumber(text)
+    if text ~= "" and not (seconds and seconds >= 0 and seconds < math.huge) then
+        return self:fail((":timeout takes seconds, not '%s'"):format(text))
+    end
+    self.limit = seconds or self.limit
+    self:write(self.limit > 0 and ("lines are stopped after %g s\n"):format(self.limit) or "lines may run for ever\n")
+end)
+
+command("reset", "", "a fresh Lua on every rank", function () return {what = "reset"} end)
+
+command("save", "file", "write the lines since the start or :reset; luampi -i < file runs them", function (self, path)
+    if path == "" then return self:fail(":save takes the name of a file") end
+    local file, message = open(path, "w")
+    if file then
+        local fine
+        fine, message = file:write(concat(self.lines, "\n"), #self.lines > 0 and "\n" or "")
+        local closed, late = file:close()
+        if fine and not closed then message = late elseif fine then message = nil end
+    end
+    if message then return self:fail("not saved: " .. message) end
+    self:write(("%d line%s in %s\n"):format(#self.lines, #self.lines == 1 and "" or "s", path))
+end)
+
+command("quit", "", "leave, as Ctrl-D does", function () return {what = "quit"} end)
 
 function session:command(line)
     local name, rest = line:match("^:(%w*)%s*(.-)%s*$")
     local about = commands[name]
-    if about then return about[3](self, rest) end
+    if about then return about[3](self, rest, line) end
     local names = {}
     for i, known in ipairs(commands) do names[i] = ":" .. known end
-    self:fail(("no command ':%s'; there are %s"):format(name or "", table.concat(names, " ")))
+    self:fail(("no command ':%s'; there are %s"):format(name or "", concat(names, " ")))
 end
 
 -- "0,2-3 code" → "0,2-3", "code"
@@ -213,7 +267,8 @@ local function chosen(text)
 end
 
 -- One line of input, and those that continue it; returns what ends the session.
-function session:line(line)
+function session:line(line, timed)
+    local typed = line
     local on, message
     local at = line:match("^%s*@%s*(.*)$")
     if at then
@@ -223,13 +278,17 @@ function session:line(line)
         if not on then return self:fail(message) end
         line = rest
     elseif line:find("^%s*%?") then
-        return self:write(help.text(line:match("^%s*%?%s*(.-)%s*$")) .. "\n")
+        local name = line:match("^%s*%?%s*(.-)%s*$")
+        if name == "" then return self:command(":help") end
+        return self:write(help.text(name) .. "\n")
     elseif line:find("^%s*:%s*%a") and not line:find("^%s*::") then
         return self:command(line:match("^%s*(.*)$"))
     end
     if line:find("^%s*$") then return end
     local code = self:complete(line)
-    if code then self:run(code, on) end
+    if not code then return end
+    self.lines[#self.lines + 1] = (timed and ":time " or "") .. typed .. code:sub(#line + 1)
+    self:run(code, on, timed)
 end
 
 function session:greeting()
@@ -272,7 +331,7 @@ function repl.run(options)
             prompt = require "mpi.prompt", attendant = require "mpi.attendant", show = show,
             atterminal = options.atterminal, strict = options.strict and not options.atterminal, colour = colour,
             width = function () return options.atterminal and require "mpi.terminal".columns() or 80 end,
-            first = options.first,
+            first = options.first, limit = 0, lines = {},
         }, session))
     else
         ending = follow()

@@ -14,6 +14,8 @@
 #include <wchar.h>
 
 #define REMEMBERED 5000 /* lines of history */
+#define CTRL_R 18
+#define ESCAPE 27
 
 static EditLine *editor;
 static History *history_of_lines;
@@ -23,12 +25,30 @@ static bool interrupted, pasting;
 
 /* --- keys ------------------------------------------------------------------------------------------------- */
 
+/* libedit's search ends with the first byte of a cursor key and takes the rest for text: here it ends one byte before. */
+static int next_byte(void)
+{
+    static bool searching, escape;
+    if (escape) {
+        escape = false;
+        return ESCAPE;
+    }
+    int byte = lm_key();
+    if (byte == CTRL_R) {
+        searching = true;
+    } else if (searching && byte < ' ' && byte != '\b') {
+        searching = false;
+        escape = byte == ESCAPE && lm_keyready();
+    }
+    return byte;
+}
+
 static int next_key(EditLine *e, wchar_t *key)
 {
     (void)e;
     mbstate_t state = {0};
     for (;;) {
-        int byte = lm_key();
+        int byte = next_byte();
         if (byte < 0) return 0;
         char c = (char)byte;
         size_t n = mbrtowc(key, &c, 1, &state);

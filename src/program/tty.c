@@ -131,6 +131,11 @@ int lm_key(void)
     return n == 1 ? byte : -1;
 }
 
+bool lm_keyready(void)
+{
+    return ahead_first < ahead_last || (!ended && poll(&(struct pollfd){keys, POLLIN, 0}, 1, 0) > 0);
+}
+
 void lm_waitforkeys(int milliseconds)
 {
     poll(&(struct pollfd){keys, POLLIN, 0}, tty >= 0 && !ended, milliseconds);

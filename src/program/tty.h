@@ -28,6 +28,9 @@ void lm_ttyraw(void);
 /* The next key, waited for; -1: there are no more. */
 int lm_key(void);
 
+/* Whether the next key is there already. */
+bool lm_keyready(void);
+
 /* Reads what was typed meanwhile, for lm_key, without waiting. Whether Ctrl-C is among it: then what was typed before
    it is dropped. */
 bool lm_typedahead(void);
