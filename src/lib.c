@@ -6,10 +6,12 @@
 #include "comm.h"
 #include "handout.h"
 #include "isolate.h"
+#include "interrupt.h"
 #include "journal.h"
 #include "modules.h"
 #include "op.h"
 #include "p2p.h"
+#include "recover.h"
 #include "request.h"
 #include "serve.h"
 #include "session.h"
@@ -58,6 +60,7 @@ static int lib_load_source(lua_State *L)
 
 /* What Lua modules compiled in require. */
 static const luaL_Reg parts[] = {
+    {"mpi.interrupt", luaopen_interrupt},
     {"mpi.isolate.core", luaopen_isolate},
     {"mpi.journal.core", luaopen_journal},
     {"mpi.source", lib_load_source},
@@ -92,6 +95,7 @@ int luaopen_mpi(lua_State *L)
     lm_beginsession();
     lm_preload(L);
     luaopen_tick(L);
+    luaopen_recover(L);
     luaopen_buffer(L);
     luaopen_status(L);
     lua_newtable(L);

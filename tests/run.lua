@@ -182,7 +182,8 @@ local function run_suite_on(name, n, asked)
     local words = {}
     for _, word in ipairs(options.unit) do words[#words + 1] = quoted(word) end
     -- one rank goes without mpirun, as users start it
-    local job = run(("%s $luampi $file -v %s"):format(n > 1 and "$mpirun -n " .. n or "", table.concat(words, " ")),
+    -- an even number of ranks waits as in a script, an odd one so that a failing test ends the others' waits
+    local job = run(("LUAMPI_GUARDED=%d %s $luampi $file -v %s"):format(n % 2, n > 1 and "$mpirun -n " .. n or "", table.concat(words, " ")),
                     tonumber(asked.within and asked.within[1]) or 60, {file = "tests/test_" .. name .. ".lua"})
     local passed, failed, skipped
     for line in job.out:gmatch("[^\n]+") do

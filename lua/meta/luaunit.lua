@@ -37,8 +37,13 @@ function lu.ranks(n) end
 ---@param message string why
 function lu.skip(message) end
 
---- Seconds that a rank whose test failed waits for the others to end it, 10 at first. Then it takes them to be
---- waiting for it, says what it knows and ends the job with 1.
+--- Whether a test that fails on one rank stops the others where they wait for it, in a receive or a collective: each
+--- then fails with "interrupted in comm:recv(source=1) at …", and the next test runs. True unless the environment says
+--- LUAMPI_GUARDED=0; set it before `lu.run`. While it is true, all collectives are compared between ranks.
+---@type boolean
+lu.guarded = nil
+
+--- Seconds that a rank whose test failed waits for ranks that go on with it, 10 at first; then it stops them.
 ---@type number
 lu.patience = nil
 

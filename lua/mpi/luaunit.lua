@@ -2,6 +2,7 @@
 -- outcome. What fails on one rank fails everywhere, and rank 0 alone reports it, with each rank's message.
 
 local lu = require "luaunit"
+local interrupt = require "mpi.interrupt"
 local mpi = require "mpi"
 local ranks = require "mpi.ranks"
 
@@ -38,40 +39,55 @@ local function everyones(comm, value)
     return comm:size() == 1 and {n = 1, value} or comm:allgather(value)
 end
 
---- Seconds that a rank whose test failed waits for the others, before it takes them to be waiting for it.
+--- Whether a test that fails on one rank stops the others, where they wait for it.
+lu.guarded = os.getenv "LUAMPI_GUARDED" ~= "0"
+
+--- Seconds that a rank whose test failed waits for ranks that go on, before it stops them.
 lu.patience = 10
 
--- Collective: returns when every rank is here. A rank that failed may have left others in a receive for ever: then it
--- says what it knows and ends the job, as nothing else can.
-local function meet(comm, own, name)
-    local rank, size = comm:rank(), comm:size()
+-- The traceback of a test without what runs it.
+local function trimmed(trace, message, name)
+    local lines, kept = {}, {"stack traceback:"}
+    for line in trace:match("\nstack traceback:\n(.*)"):gmatch("[^\n]+") do
+        if line:find("'mpi.interrupt.run'", 1, true) then break end
+        lines[#lines + 1] = line
+    end
+    local place, first = tostring(message):match("^([^\n]-:%d+): "), 1
+    for i = #lines, 1, -1 do
+        if place and lines[i]:find(place .. ":", 1, true) then first = i end
+    end
+    table.move(lines, first, #lines, 2, kept)
+    return (table.concat(kept, "\n"):gsub("in function <[^>]*>$", ("in function '%s'"):format(name or "?")))
+end
+
+-- The step, so that it can be stopped. Collective.
+local function guarded(self, instance, method, name)
+    local result
+    local ok, own = pcall(base.protectedCall, self, instance, function (...)
+        result = table.pack(interrupt.run(method, ...))
+        if not result[1] then error(result[2], 0) end
+    end, name)
+    if not ok then own = {status = NodeStatus.ERROR, msg = tostring(own)} end
+    if own.trace then own.trace = trimmed(result[3], own.msg, name) end
     local failed = own.status == NodeStatus.FAIL or own.status == NodeStatus.ERROR
     local limit = mpi.wtime() + lu.patience
-    for other = 0, size - 1 do
-        if other ~= rank then comm:send(true, other) end
-    end
-    for other = 0, size - 1 do
-        while failed and other ~= rank and not comm:iprobe(other) do
-            if mpi.wtime() > limit then
-                io.stdout:flush()
-                io.stderr:write(("rank %d: %s failed, and rank %d is still in it:\n%s\n%s\n"):format(
-                    rank, name, other, own.msg, own.trace or ""))
-                io.stderr:flush()
-                mpi.abort(1)
-            end
-            mpi.sleep(0.001)
-        end
-        if other ~= rank then comm:recv(other) end
-    end
+    interrupt.meet(failed and function ()
+        if mpi.wtime() > limit then interrupt.stop() end
+    end or nil)
+    return own
 end
 
 -- Collective: every rank gets the same outcome of a step.
 function LuaUnit:protectedCall(instance, method, name)
-    -- LuaUnit trips over some messages while it rewrites them (a '%' before the line number)
-    local ok, own = pcall(base.protectedCall, self, instance, method, name)
-    if not ok then own = {status = NodeStatus.ERROR, msg = tostring(own)} end
     self.step = name
-    meet(self.comm, own, name)
+    local own
+    if lu.guarded and not interrupt.running() then
+        own = guarded(self, instance, method, name)
+    else
+        local ok, outcome = pcall(base.protectedCall, self, instance, method, name)
+        -- LuaUnit trips over some messages while it rewrites them (a '%' before the line number)
+        own = ok and outcome or {status = NodeStatus.ERROR, msg = tostring(outcome)}
+    end
     return merge(everyones(self.comm, own.status ~= NodeStatus.SUCCESS and own))
 end
 
@@ -138,6 +154,7 @@ end
 
 -- The core of every way to run tests.
 function LuaUnit:internalRunSuiteByInstances(tests)
+    if lu.guarded then interrupt.begin() end
     self.comm = mpi.COMM_WORLD:dup()
     if self.comm:rank() > 0 then self:setOutputType("nil") end
     self.applyPatternFilter = function (patterns, all)

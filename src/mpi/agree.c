@@ -2,6 +2,7 @@
 
 #include "dtype.h"
 #include "error.h"
+#include "interrupt.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -134,7 +135,7 @@ static void disagree(lua_State *L, lm_comm *c, const lm_intent *intent)
 bool lm_compares(const lm_comm *c, bool always)
 {
     if (c->size == 1) return false;
-    return always || lm_checking == LM_CHECK_ALL || (lm_checking == LM_CHECK_FIRST && c->agreed < FIRST_CALLS);
+    return always || lm_guarded || lm_checking == LM_CHECK_ALL || (lm_checking == LM_CHECK_FIRST && c->record->agreed < FIRST_CALLS);
 }
 
 void lm_agree(lua_State *L, lm_comm *c, const lm_intent *intent, bool always)
@@ -143,8 +144,9 @@ void lm_agree(lua_State *L, lm_comm *c, const lm_intent *intent, bool always)
         if (intent->mistake) luaL_error(L, "%s", intent->mistake);
         return;
     }
-    c->agreed++;
-    uint64_t mine = intent->mistake ? UINT64_MAX : signature(intent), both[2] = {mine, intent->mistake ? mine : ~mine};
-    lm_mpi(L, MPI_Allreduce(MPI_IN_PLACE, both, 2, MPI_UINT64_T, MPI_MAX, c->payload), intent->call);
+    c->record->agreed++;
+    uint64_t mine = intent->mistake ? UINT64_MAX : signature(intent), both[3] = {mine, intent->mistake ? mine : ~mine};
+    if (!lm_guarded) lm_mpi(L, MPI_Allreduce(MPI_IN_PLACE, both, 2, MPI_UINT64_T, MPI_MAX, c->payload), intent->call);
+    else if (!lm_reduceguarded(L, c, both, intent->call)) lm_raisestop(L, true);
     if (both[0] != ~both[1]) disagree(L, c, intent);
 }

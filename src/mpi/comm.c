@@ -19,7 +19,7 @@ bool lm_in_operator;
 lm_comm *lm_checkopen(lua_State *L, int arg)
 {
     lm_comm *c = lm_check(L, arg, &lm_comm_kind);
-    if (c->comm == MPI_COMM_NULL) luaL_argerror(L, arg, "the communicator was freed");
+    if (c->comm == MPI_COMM_NULL) luaL_argerror(L, arg, c->record ? "an interruption ended the communicator" : "the communicator was freed");
     return c;
 }
 
@@ -82,13 +82,37 @@ int lm_checktag(lua_State *L, int arg, int otherwise)
 
 static lm_commrecord *records;
 
-static lm_commrecord *record_of(lua_State *L, MPI_Comm comm, const char *named)
+lm_commrecord *lm_firstrecord(void) { return records; }
+
+lm_commrecord *lm_findrecord(uint64_t id)
 {
-    for (lm_commrecord *r = records; r; r = r->next)
-        if (r->comm == comm) return r;
+    lm_commrecord *r = records;
+    while (r && r->id != id) r = r->next;
+    return r;
+}
+
+static lm_commrecord *record_named(const char *named)
+{
+    lm_commrecord *r = records;
+    while (r && (!r->named || strcmp(r->named, named))) r = r->next;
+    return r;
+}
+
+/* The id comes from the communicator's first rank. Collective. */
+static lm_commrecord *record_new(lua_State *L, MPI_Comm comm, MPI_Comm payload, const char *named)
+{
+    static uint64_t made;
     lm_commrecord *new = calloc(1, sizeof *new);
     if (!new) luaL_error(L, "not enough memory");
-    *new = (lm_commrecord){.next = records, .comm = comm, .named = named};
+    *new = (lm_commrecord){.next = records, .comm = comm, .payload = payload, .named = named};
+    MPI_Comm_rank(comm, &new->rank);
+    MPI_Comm_size(comm, &new->size);
+    if (new->size > 1) {
+        int world;
+        MPI_Comm_rank(MPI_COMM_WORLD, &world);
+        new->id = (uint64_t)world << 32 | ++made;
+        MPI_Bcast(&new->id, 1, MPI_UINT64_T, 0, comm);
+    }
     lm_place(L, new->place, sizeof new->place);
     return records = new;
 }
@@ -109,7 +133,7 @@ static int records_end(void)
     for (const lm_commrecord *r = records; r; r = r->next) {
         int there, count = r->letters;
         MPI_Status status;
-        for (;;) {
+        while (r->comm != MPI_COMM_NULL) {
             MPI_Message message;
             if (MPI_Improbe(MPI_ANY_SOURCE, MPI_ANY_TAG, r->comm, &there, &message, &status) != MPI_SUCCESS || !there) break;
             char envelope[4096];
@@ -130,19 +154,27 @@ static int records_end(void)
     return lines;
 }
 
-/* Pushes the object over two communicators of MPI's. */
-static lm_comm *comm_push(lua_State *L, MPI_Comm comm, MPI_Comm payload, const char *named)
+void lm_renewcomm(lm_comm *c)
+{
+    c->comm = c->record->comm;
+    c->payload = c->record->payload;
+    c->letters = NULL;
+    lm_leavehandout(c);
+    memset(c->sent, 0, sizeof *c->sent * (size_t)c->size);
+}
+
+/* Pushes the object over a record. */
+static lm_comm *comm_push(lua_State *L, lm_commrecord *record)
 {
     lm_comm *c = lm_new(L, &lm_comm_kind, 3);
-    c->record = record_of(L, comm, named);
     c->comm = c->payload = MPI_COMM_NULL;
-    MPI_Comm_rank(comm, &c->rank);
-    MPI_Comm_size(comm, &c->size);
+    c->rank = record->rank;
+    c->size = record->size;
     c->sent = lua_newuserdatauv(L, sizeof *c->sent * (size_t)c->size, 0);
-    memset(c->sent, 0, sizeof *c->sent * (size_t)c->size);
     lua_setiuservalue(L, -2, 1);
-    c->comm = comm;
-    c->payload = payload;
+    c->record = record;
+    record->object = c;
+    lm_renewcomm(c);
     return c;
 }
 
@@ -150,21 +182,22 @@ lm_comm *lm_newcomm(lua_State *L, MPI_Comm comm, const char *call)
 {
     MPI_Comm payload;
     lm_mpi(L, MPI_Comm_dup(comm, &payload), call);
-    return comm_push(L, comm, payload, NULL);
+    return comm_push(L, record_new(L, comm, payload, NULL));
 }
 
 /* Pushes the object of one of MPI's own two communicators. Messages travel on duplicates, made once in a process, so
    that a library in the same process may use the originals; collective the first time. */
 static void comm_pushnamed(lua_State *L, MPI_Comm original, const char *name)
 {
-    static MPI_Comm made[2][2];
-    MPI_Comm *pair = made[original == MPI_COMM_SELF];
-    if (!pair[0]) {
-        lm_mpi(L, MPI_Comm_dup(original, &pair[0]), name);
-        lm_mpi(L, MPI_Comm_dup(original, &pair[1]), name);
-        MPI_Comm_set_name(pair[0], name);
+    lm_commrecord *record = record_named(name);
+    if (!record) {
+        MPI_Comm comm, payload;
+        lm_mpi(L, MPI_Comm_dup(original, &comm), name);
+        lm_mpi(L, MPI_Comm_dup(original, &payload), name);
+        MPI_Comm_set_name(comm, name);
+        record = record_new(L, comm, payload, name);
     }
-    comm_push(L, pair[0], pair[1], name);
+    comm_push(L, record);
 }
 
 /* --- methods ---------------------------------------------------------------------------------------------- */
@@ -319,6 +352,7 @@ void lm_releasecomm(lua_State *L, lm_comm *c)
     MPI_Comm comm = c->comm, payload = c->payload;
     c->comm = c->payload = MPI_COMM_NULL;
     record_forget(c->record);
+    c->record = NULL;
     lm_mpi(L, MPI_Comm_free(&payload), "free");
     lm_mpi(L, MPI_Comm_free(&comm), "free");
 }
@@ -326,7 +360,11 @@ void lm_releasecomm(lua_State *L, lm_comm *c)
 static int comm_free(lua_State *L)
 {
     lm_comm *c = lm_check(L, 1, &lm_comm_kind);
-    if (c->comm == MPI_COMM_NULL) return 0;
+    if (c->comm == MPI_COMM_NULL) {
+        if (c->record) record_forget(c->record);
+        c->record = NULL;
+        return 0;
+    }
     lm_checkmpi(L);
     if (c->record->named) return luaL_error(L, "%s cannot be freed", c->record->named);
     if (c->mapping) comm_refuse(L, 1, c);
@@ -336,11 +374,19 @@ static int comm_free(lua_State *L)
     return 0;
 }
 
+/* Without MPI: the communicator itself is freed by all its ranks together, or never. */
+static int comm_gc(lua_State *L)
+{
+    lm_comm *c = lm_test(L, 1, &lm_comm_kind);
+    if (c && c->record && c->record->object == c) c->record->object = NULL;
+    return 0;
+}
+
 static int comm_tostring(lua_State *L)
 {
     lm_comm *c = lm_check(L, 1, &lm_comm_kind);
     if (c->comm == MPI_COMM_NULL) {
-        lua_pushstring(L, "mpi.comm (freed)");
+        lua_pushstring(L, c->record ? "mpi.comm (ended by an interruption)" : "mpi.comm (freed)");
         return 1;
     }
     char name[MPI_MAX_OBJECT_NAME] = "";
@@ -374,6 +420,7 @@ static const luaL_Reg metamethods[] = {
     {"__tostring", comm_tostring},
     {"__eq", comm_eq},
     {"__close", comm_free},
+    {"__gc", comm_gc},
     {NULL, NULL},
 };
 

@@ -8,13 +8,17 @@
 #include <mpi.h>
 #include <stdint.h>
 
-/* What is told of a communicator at the end of the program; outlives the object. */
+/* A communicator as MPI knows it; outlives the object unless it is freed. */
 typedef struct lm_commrecord {
     struct lm_commrecord *next;
-    MPI_Comm comm;
-    const char *named; /* "mpi.COMM_WORLD", "mpi.COMM_SELF" or NULL */
-    char place[64];    /* script line that made it */
-    int letters;       /* opened by a probe, not received */
+    struct lm_comm *object; /* NULL when collected */
+    MPI_Comm comm, payload; /* MPI_COMM_NULL: an interruption ended it */
+    uint64_t id;            /* the same on all of its ranks, no other's; 0: of one rank */
+    int rank, size;
+    long agreed;            /* collectives compared between ranks so far */
+    int letters;            /* opened by a probe, not received */
+    const char *named;      /* "mpi.COMM_WORLD", "mpi.COMM_SELF" or NULL */
+    char place[64];         /* script line that made it */
 } lm_commrecord;
 
 typedef struct lm_comm {
@@ -23,7 +27,6 @@ typedef struct lm_comm {
     MPI_Comm comm, payload; /* MPI_COMM_NULL when freed */
     int rank, size;
     uint32_t *sent;    /* messages sent so far, by destination: their sequence numbers; lives in user value 1 */
-    long agreed;       /* collectives compared between ranks so far */
     struct lm_letter *letters; /* opened by a probe, not yet received; kept alive by the table in user value 2 */
     struct handout *handout; /* what maps keep, user value 3; NULL: nothing yet */
     const char *mapping;     /* the call whose tasks are under way: nothing else may use the communicator; or NULL */
@@ -57,6 +60,13 @@ void lm_newcommornil(lua_State *L, MPI_Comm comm, const char *call);
 
 /* Frees what lm_newcomm made. Collective. */
 void lm_releasecomm(lua_State *L, lm_comm *c);
+
+/* All that were made and not freed, and the one with an id, or NULL. */
+lm_commrecord *lm_firstrecord(void);
+lm_commrecord *lm_findrecord(uint64_t id);
+
+/* Takes over what an interruption has made of the record: no messages have been sent or received. */
+void lm_renewcomm(lm_comm *c);
 
 void luaopen_comm(lua_State *L); /* adds constants, communicators and environment to the module on top of the stack */
 

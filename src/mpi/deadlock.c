@@ -1,5 +1,6 @@
 #include "deadlock.h"
 
+#include "interrupt.h"
 #include "session.h"
 
 #include <mpi.h>
@@ -8,18 +9,22 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 /* How long nothing may have changed, and how often every rank must have looked meanwhile: a rank that is computing, or
    that the machine does not let run, does not look. */
-#define QUIET 0.5
+#define QUIET (lm_guarded ? 0.2 : 0.5) /* a person waits for the prompt, and what is stopped can be done again */
 #define LOOKS 50
-#define INTERVAL 0.1
+#define PATIENCE 2 /* seconds for those that were stopped to end, before they count as stuck for good */
+#define INTERVAL (QUIET / 5)
 
 typedef struct entry {
     _Atomic uint32_t waits; /* counts this rank's waits that took long enough to be written here; 0: none yet */
     _Atomic uint32_t looks;
     _Atomic bool moving;
+    _Atomic int state;
+    _Atomic uint32_t stop; /* of rank 0's entry: a word for all */
     int leaving;
     char text[110];
 } entry;
@@ -34,6 +39,7 @@ typedef struct seen {
 
 static seen *before; /* the board at `since` */
 static double since, next_read;
+static bool stuck; /* this rank has seen that no rank can go on, and stopped them */
 
 void lm_startboard(void)
 {
@@ -120,5 +126,61 @@ void lm_look(double now, bool moving)
         asked = asked || entries[r].leaving == 0;
         failing = failing || entries[r].leaving > 0; /* that rank will end the job itself */
     }
-    if (running && !failing) board_report(asked);
+    if (!running || failing) return;
+    for (int r = 0; r < ranks; r++) {
+        if (atomic_load(&entries[r].state) != LM_RUNS || stuck) continue;
+        stuck = true;
+        lm_stop(true);
+        since = now + PATIENCE;
+        return;
+    }
+    board_report(asked);
+}
+
+/* --- a guarded program ------------------------------------------------------------------------------------ */
+
+void lm_boardstate(int state)
+{
+    stuck = false;
+    if (entries) atomic_store(&entries[my_rank].state, state);
+}
+
+bool lm_boardwhole(void) { return entries != NULL; }
+
+bool lm_boardstop(uint32_t word)
+{
+    if (!entries) return false;
+    uint32_t old = atomic_load(&entries[0].stop);
+    while (old < word && !atomic_compare_exchange_weak(&entries[0].stop, &old, word)) continue;
+    return true;
+}
+
+uint32_t lm_boardstopped(void) { return entries ? atomic_load(&entries[0].stop) : 0; }
+
+int lm_pushstates(lua_State *L)
+{
+    static const char *const words[] = {[LM_IDLE] = "idle", [LM_RUNS] = "running", [LM_DONE] = "done", [LM_FAILED] = "failed"};
+    if (!entries) {
+        lua_pushnil(L);
+        return 1;
+    }
+    uint32_t *looks = lua_newuserdatauv(L, sizeof *looks * (size_t)ranks, 0);
+    for (int r = 0; r < ranks; r++) looks[r] = atomic_load(&entries[r].looks);
+    nanosleep(&(struct timespec){0, 20000000}, NULL); /* whoever waits looks meanwhile */
+    lua_createtable(L, ranks, 1);
+    for (int r = 0; r < ranks; r++) {
+        int state = atomic_load(&entries[r].state);
+        if (state == LM_RUNS && r != my_rank && atomic_load(&entries[r].looks) != looks[r]) {
+            char text[sizeof entries[r].text];
+            memcpy(text, entries[r].text, sizeof text);
+            text[sizeof text - 1] = 0;
+            lua_pushstring(L, text);
+        } else {
+            lua_pushstring(L, words[state]);
+        }
+        lua_rawseti(L, -2, r + 1);
+    }
+    lua_pushinteger(L, ranks);
+    lua_setfield(L, -2, "n");
+    return 1;
 }

@@ -4,8 +4,10 @@
 #ifndef LM_DEADLOCK_H
 #define LM_DEADLOCK_H
 
+#include <lua.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 void lm_startboard(void); /* collective, after MPI_Init */
 void lm_endboard(void);   /* collective */
@@ -17,7 +19,19 @@ enum { LM_RUNNING = -2, LM_ENDED = -1 }; /* else it leaves by os.exit with this 
 void lm_board(const char *text, int leaving);
 
 /* Counts a look, and says whether data is under way to this rank, which is no deadlock however long it takes; now and
-   then reads the whole board. Does not return from a deadlock. */
+   then reads the whole board. Does not return from a deadlock, unless the program is guarded: then all are stopped. */
 void lm_look(double now, bool moving);
+
+/* What this rank does in a guarded program. */
+enum { LM_IDLE, LM_RUNS, LM_DONE, LM_FAILED };
+void lm_boardstate(int state);
+
+/* Pushes the list by rank of "running", "done", "failed", "idle" or "waits in …"; nil without a board. */
+int lm_pushstates(lua_State *L);
+
+/* A word for all ranks: the largest ever written. Without a board (false) nothing is written, and 0 is read. */
+bool lm_boardstop(uint32_t word);
+uint32_t lm_boardstopped(void);
+bool lm_boardwhole(void); /* whether all ranks share one */
 
 #endif

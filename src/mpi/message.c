@@ -2,7 +2,9 @@
 
 #include "datatype.h"
 #include "error.h"
+#include "interrupt.h"
 #include "progress.h"
+#include "recover.h"
 #include "wire.h"
 
 #include <stddef.h>
@@ -17,8 +19,13 @@ static lm_head head_new(lm_comm *c, lm_content content, lm_dtype dtype, size_t b
 
 lm_outgoing lm_outgoingto(const char *call, int dest, int tag, lm_mode mode)
 {
+    if (lm_guarded && mode < LM_CONCURRENT) mode += LM_CONCURRENT; /* it can be left */
     return (lm_outgoing){call, dest, tag, mode, {MPI_REQUEST_NULL, MPI_REQUEST_NULL}};
 }
+
+lm_buffer *lm_sendbuffer(lua_State *L) { return lm_guarded ? lm_newbuffer(L) : lm_scratch(L); }
+
+lm_envelope *lm_sendenvelope(lua_State *L, lm_envelope *local) { return lm_guarded ? lua_newuserdatauv(L, sizeof *local, 0) : local; }
 
 /* Sends an envelope: `bytes` from its head on. */
 static void send_envelope(lua_State *L, lm_comm *c, lm_outgoing *o, const void *head, size_t bytes)
@@ -77,7 +84,16 @@ void lm_completesend(lua_State *L, lm_outgoing *o)
 {
     if (!o || (o->parts[0] == MPI_REQUEST_NULL && o->parts[1] == MPI_REQUEST_NULL)) return;
     lm_wait(L, o->call, "dest", o->dest, o->tag);
-    lm_mpi(L, MPI_Waitall(2, o->parts, MPI_STATUSES_IGNORE), o->call);
+    if (!lm_guarded) {
+        lm_mpi(L, MPI_Waitall(2, o->parts, MPI_STATUSES_IGNORE), o->call);
+        return;
+    }
+    for (int done = 0; !done;) {
+        lm_mpi(L, MPI_Testall(2, o->parts, &done, MPI_STATUSES_IGNORE), o->call);
+        if (done || !lm_stopping()) continue;
+        lm_orphan(L, o);
+        lm_raisestop(L, true);
+    }
 }
 
 /* --- letters ---------------------------------------------------------------------------------------------- */
@@ -147,13 +163,34 @@ lm_arrival lm_takeletter(lua_State *L, int comm, lm_comm *c, lm_letter *l, lm_en
 
 /* --- receiving -------------------------------------------------------------------------------------------- */
 
-lm_arrival lm_takeenvelope(lua_State *L, int comm, lm_comm *c, const char *call, int source, int tag, lm_envelope *e)
+/* Receives an envelope, or raises when this rank is to stop. */
+static void take_guarded(lua_State *L, lm_comm *c, const char *call, int source, int tag, lm_envelope *e,
+                         const lm_outgoing *pending, MPI_Status *status)
+{
+    MPI_Request request;
+    lm_mpi(L, MPI_Irecv(e, LM_EAGER, MPI_BYTE, source, tag, c->comm, &request), call);
+    for (int done = 0; !done;) {
+        lm_mpi(L, MPI_Test(&request, &done, status), call);
+        if (done || !lm_stopping()) continue;
+        int cancelled;
+        MPI_Cancel(&request);
+        MPI_Wait(&request, status);
+        MPI_Test_cancelled(status, &cancelled);
+        if (!cancelled) return; /* it has just come */
+        if (pending) lm_orphan(L, pending);
+        lm_raisestop(L, true);
+    }
+}
+
+lm_arrival lm_takeenvelope(lua_State *L, int comm, lm_comm *c, const char *call, int source, int tag, lm_envelope *e,
+                           const lm_outgoing *pending)
 {
     lm_wait(L, call, "source", source, tag);
     lm_letter *opened = lm_matchletter(L, comm, c, source, tag, call);
     if (opened) return lm_takeletter(L, comm, c, opened, e);
     MPI_Status status;
-    lm_mpi(L, MPI_Recv(e, LM_EAGER, MPI_BYTE, source, tag, c->comm, &status), call);
+    if (lm_guarded) take_guarded(L, c, call, source, tag, e, pending, &status);
+    else lm_mpi(L, MPI_Recv(e, LM_EAGER, MPI_BYTE, source, tag, c->comm, &status), call);
     return (lm_arrival){status.MPI_SOURCE, status.MPI_TAG};
 }
 

@@ -47,6 +47,11 @@ typedef struct lm_outgoing {
     MPI_Request parts[2];
 } lm_outgoing;
 
+/* Where a message of this C function is encoded until its send is complete: shared memory or the given one, but memory
+   of its own, pushed, in a guarded program, where the send may outlive the function. */
+lm_buffer *lm_sendbuffer(lua_State *L);
+lm_envelope *lm_sendenvelope(lua_State *L, lm_envelope *local);
+
 /* Begins to send the value at index, encoded into b, which must stay as it is until the completion. */
 void lm_sendvalue(lua_State *L, lm_comm *c, lm_outgoing *o, int index, lm_buffer *b);
 
@@ -61,8 +66,10 @@ void lm_completesend(lua_State *L, lm_outgoing *o);
 
 /* --- receiving --- */
 
-/* Takes the next envelope that matches; the communicator is at stack index `comm`. */
-lm_arrival lm_takeenvelope(lua_State *L, int comm, lm_comm *c, const char *call, int source, int tag, lm_envelope *e);
+/* Takes the next envelope that matches; the communicator is at stack index `comm`, and `pending` (or NULL) a send of
+   the same call. */
+lm_arrival lm_takeenvelope(lua_State *L, int comm, lm_comm *c, const char *call, int source, int tag, lm_envelope *e,
+                           const lm_outgoing *pending);
 
 /* Begins to receive the body behind an envelope: into exactly head->bytes of room, or (drain) into nothing, so that the
    sender of a message nobody wants goes on; `room` is then LM_EAGER bytes. MPI's code. */

@@ -2,6 +2,7 @@
 #include "p2p.h"
 
 #include "error.h"
+#include "interrupt.h"
 #include "message.h"
 #include "progress.h"
 #include "status.h"
@@ -50,7 +51,7 @@ static int value_receive(lua_State *L, lm_comm *c, const char *call, int source,
         return 2;
     }
     lm_envelope e;
-    lm_arrival from = lm_takeenvelope(L, 1, c, call, source, tag, &e);
+    lm_arrival from = lm_takeenvelope(L, 1, c, call, source, tag, &e, pending);
     if (!lm_acceptable(&e.head, NULL)) refuse(L, c, call, &e.head, from, NULL, pending);
     const char *body = e.body;
     if (e.head.bytes > LM_ROOM) {
@@ -82,7 +83,7 @@ static int array_receive(lua_State *L, lm_comm *c, const char *call, lm_array *a
     /* a strided view is received packed; fewer elements than it has leave the rest as it was */
     char *room = a->contiguous ? a->data : lua_newuserdatauv(L, lm_bytes(a), 0);
     lm_envelope e;
-    lm_arrival from = lm_takeenvelope(L, 1, c, call, source, tag, &e);
+    lm_arrival from = lm_takeenvelope(L, 1, c, call, source, tag, &e, pending);
     if (!lm_acceptable(&e.head, a)) refuse(L, c, call, &e.head, from, a, pending);
     if (!a->contiguous) lm_pack(a, room);
     if (e.head.bytes <= LM_ROOM) memcpy(room, e.body, e.head.bytes);
@@ -101,7 +102,7 @@ static int send(lua_State *L, const char *call, lm_mode mode)
     luaL_checkany(L, 2);
     int dest = lm_checkrank(L, 3, c, "dest", MPI_UNDEFINED);
     lm_outgoing o = lm_outgoingto(call, dest, lm_checktag(L, 4, 0), mode);
-    lm_sendvalue(L, c, &o, 2, lm_scratch(L));
+    lm_sendvalue(L, c, &o, 2, lm_sendbuffer(L));
     lm_completesend(L, &o);
     return 0;
 }
@@ -124,7 +125,7 @@ static int p2p_sendrecv(lua_State *L)
     lm_outgoing o = lm_outgoingto("sendrecv", dest, lm_checktag(L, 5, 0), LM_CONCURRENT);
     int recvtag = lm_checktag(L, 6, MPI_ANY_TAG);
     lm_buffer *b = lm_newbuffer(L); /* the shared one may be used by a finalizer before the receive is done */
-    lua_toclose(L, -1);
+    if (!lm_guarded) lua_toclose(L, -1);
     lm_sendvalue(L, c, &o, 2, b);
     return value_receive(L, c, "sendrecv", source, recvtag, &o);
 }
@@ -146,8 +147,8 @@ static int Send(lua_State *L, const char *call, lm_mode mode)
     const lm_array *a = check_sendable(L, 2);
     int dest = lm_checkrank(L, 3, c, "dest", MPI_UNDEFINED);
     lm_outgoing o = lm_outgoingto(call, dest, lm_checktag(L, 4, 0), mode);
-    lm_envelope e;
-    lm_sendarray(L, c, &o, a, &e);
+    lm_envelope local;
+    lm_sendarray(L, c, &o, a, lm_sendenvelope(L, &local));
     lm_completesend(L, &o);
     return 0;
 }
@@ -175,8 +176,8 @@ static int p2p_Sendrecv(lua_State *L)
     int recvtag = lm_checktag(L, 7, MPI_ANY_TAG);
     lm_checkwrite(L, b);
     if (lm_overlap(a, b)) luaL_argerror(L, 4, "the two arrays share memory; Sendrecv_replace sends and receives in place");
-    lm_envelope e;
-    lm_sendarray(L, c, &o, a, &e);
+    lm_envelope local;
+    lm_sendarray(L, c, &o, a, lm_sendenvelope(L, &local));
     return array_receive(L, c, "Sendrecv", b, source, recvtag, &o);
 }
 
@@ -190,8 +191,8 @@ static int p2p_Sendrecv_replace(lua_State *L)
     lm_checkwrite(L, a);
     lm_array *copy = lm_newarray(L, (lm_dtype)a->dtype, a->ndim, a->shape);
     lm_pack(a, copy->data);
-    lm_envelope e;
-    lm_sendarray(L, c, &o, copy, &e);
+    lm_envelope local;
+    lm_sendarray(L, c, &o, copy, lm_sendenvelope(L, &local));
     return array_receive(L, c, o.call, a, source, recvtag, &o);
 }
 
@@ -211,8 +212,11 @@ static int probe(lua_State *L, const char *call, bool wait)
         int there = 1;
         MPI_Message message;
         MPI_Status status;
-        if (wait) lm_mpi(L, MPI_Mprobe(source, tag, c->comm, &message, &status), call);
-        else lm_mpi(L, MPI_Improbe(source, tag, c->comm, &there, &message, &status), call);
+        if (wait && !lm_guarded) lm_mpi(L, MPI_Mprobe(source, tag, c->comm, &message, &status), call);
+        else do {
+            lm_mpi(L, MPI_Improbe(source, tag, c->comm, &there, &message, &status), call);
+            if (wait && !there && lm_stopping()) lm_raisestop(L, true);
+        } while (wait && !there);
         if (!there) {
             lua_pushnil(L);
             return 1;

@@ -1,6 +1,7 @@
 #include "progress.h"
 
 #include "error.h"
+#include "interrupt.h"
 
 #include <dlfcn.h>
 #include <lauxlib.h>
@@ -11,7 +12,7 @@
 
 lm_waiting lm_waits;
 unsigned lm_idle, lm_moves;
-void (*lm_background)(void), (*lm_serving)(void);
+void (*lm_background)(void), (*lm_serving)(void), (*lm_onwait)(void);
 double lm_watch = 60;
 
 #define LOOKS_BEFORE_CLOCK 256
@@ -44,8 +45,7 @@ static double progress_clock(clockid_t clock)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* "comm:recv(source=1, tag=11) at script.lua:14". Reads the Lua stack but runs nothing. */
-static const char *progress_place(char *text, size_t room)
+const char *lm_waitplace(char *text, size_t room)
 {
     const lm_waiting *w = &lm_waits;
     if (!w->L) {
@@ -67,14 +67,14 @@ static void progress_report(double waited)
     int rank;
     char place[256];
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
-    fprintf(stderr, "rank %d: waiting %g s in %s\n", rank, waited, progress_place(place, sizeof place));
+    fprintf(stderr, "rank %d: waiting %g s in %s\n", rank, waited, lm_waitplace(place, sizeof place));
 }
 
 static void progress_board(void)
 {
     char place[256], text[300];
     if (lm_waits.leaving != LM_RUNNING) snprintf(text, sizeof text, "has finished");
-    else snprintf(text, sizeof text, "waits in %s", progress_place(place, sizeof place));
+    else snprintf(text, sizeof text, "waits in %s", lm_waitplace(place, sizeof place));
     lm_board(text, lm_waits.leaving);
 }
 
@@ -91,8 +91,9 @@ static void progress_spin(double now)
 /* What a wait of some length makes known. */
 static void progress_tell(double now)
 {
+    if (lm_onwait) lm_onwait();
     if (lm_waits.limited) return;
-    if (lm_watch > 0 && !lm_waits.serving && now - began >= next_report) {
+    if (lm_watch > 0 && !lm_waits.serving && (!lm_guarded || lm_running()) && now - began >= next_report) {
         progress_report(next_report);
         next_report *= 2;
     }

@@ -40,6 +40,12 @@ static inline void lm_waitmoving(lua_State *L, const char *call, const char *pee
 /* Payloads that are under way in the background. */
 extern unsigned lm_moves;
 
+/* "comm:recv(source=1, tag=11) at script.lua:14": the wait. Reads the Lua stack but runs nothing. */
+const char *lm_waitplace(char *text, size_t room);
+
+/* What a rank that has waited a moment does between its naps, or NULL. */
+extern void (*lm_onwait)(void);
+
 /* What goes on while MPI waits, or NULL; called each time MPI looks for something to do, also from calls it makes. */
 extern void (*lm_background)(void);
 

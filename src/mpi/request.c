@@ -1,6 +1,7 @@
 #include "request.h"
 
 #include "error.h"
+#include "interrupt.h"
 #include "progress.h"
 #include "session.h"
 #include "status.h"
@@ -80,7 +81,7 @@ static void request_arrived(lm_request *r)
 /* Whether MPI is done with the request; starts what comes next. Raises nothing: also called while MPI waits. */
 static bool request_advance(lm_request *r)
 {
-    if (r->state == LM_COMPLETE) return true;
+    if (r->state == LM_COMPLETE || r->abandoned) return true;
     int done = 0;
     MPI_Status status;
     if (r->type == LM_SENDS) r->code = MPI_Testall(2, r->out.parts, &done, MPI_STATUSES_IGNORE);
@@ -200,6 +201,7 @@ static int request_push(lua_State *L, int index, lm_request *r)
     r->observed = true;
     requests_sweep(L);
     lm_mpi(L, r->code, r->call);
+    if (r->abandoned) return luaL_error(L, "%s at %s was interrupted", r->call, *r->place ? r->place : "?");
     if (r->refused) return luaL_error(L, "%s", lm_pushrefusal(L, r->call, &r->envelope->head, r->from, r->array));
     if (r->no_memory) return luaL_error(L, "not enough memory");
     if (r->type != LM_RECEIVES) {
@@ -227,7 +229,10 @@ static int request_push(lua_State *L, int index, lm_request *r)
 static void request_wait(lua_State *L, lm_request *r)
 {
     lm_wait(L, r->call, r->peer, r->rank, r->tag);
-    while (!request_advance(r)) requests_background();
+    while (!request_advance(r)) {
+        requests_background();
+        if (lm_stopping()) lm_raisestop(L, true);
+    }
 }
 
 /* --- methods of requests ---------------------------------------------------------------------------------- */
@@ -249,25 +254,34 @@ static int method_test(lua_State *L)
     return lua_toboolean(L, -1) ? 1 + request_push(L, 1, r) : 1;
 }
 
+/* Cancels a receive that waits for its envelope, unless that comes just now. */
+static void request_cancel(lm_request *r)
+{
+    int cancelled;
+    MPI_Status status;
+    r->code = MPI_Cancel(&r->mpi);
+    if (r->code == MPI_SUCCESS) r->code = MPI_Wait(&r->mpi, &status);
+    if (r->code != MPI_SUCCESS) return;
+    MPI_Test_cancelled(&status, &cancelled);
+    if (cancelled) {
+        r->cancelled = true;
+        r->from = (lm_arrival){MPI_ANY_SOURCE, MPI_ANY_TAG};
+        request_finish(r);
+    } else {
+        r->from = (lm_arrival){status.MPI_SOURCE, status.MPI_TAG};
+        request_arrived(r);
+    }
+}
+
 /* req:cancel() → whether the receive was cancelled */
 static int method_cancel(lua_State *L)
 {
     lm_request *r = request_check(L, 1);
     if (r->type != LM_RECEIVES) return luaL_error(L, "%s: only receives can be cancelled", r->call);
     if (r->state == LM_WAITS && !request_advance(r) && r->state == LM_WAITS) {
-        int cancelled;
-        MPI_Status status;
-        lm_mpi(L, MPI_Cancel(&r->mpi), r->call);
-        lm_mpi(L, MPI_Wait(&r->mpi, &status), r->call);
-        MPI_Test_cancelled(&status, &cancelled);
-        if (cancelled) {
-            r->cancelled = r->observed = true;
-            r->from = (lm_arrival){MPI_ANY_SOURCE, MPI_ANY_TAG};
-            request_finish(r);
-        } else {
-            r->from = (lm_arrival){status.MPI_SOURCE, status.MPI_TAG};
-            request_arrived(r);
-        }
+        request_cancel(r);
+        lm_mpi(L, r->code, r->call);
+        if (r->cancelled) r->observed = true;
         requests_sweep(L);
     }
     lua_pushboolean(L, r->cancelled);
@@ -319,6 +333,37 @@ static int method_gc(lua_State *L)
     request_close(r);
     list_remove(&finished, r); /* the registry goes with the Lua state */
     return 0;
+}
+
+/* --- interruptions ---------------------------------------------------------------------------------------- */
+
+void lm_droprequests(void)
+{
+    for (lm_request *r = open, *next; r; r = next) {
+        next = r->next;
+        r->observed = true;
+        if (r->type == LM_RECEIVES && r->state == LM_WAITS && !request_advance(r) && r->state == LM_WAITS) request_cancel(r);
+    }
+}
+
+bool lm_requestsmoved(void)
+{
+    bool moved = true;
+    for (lm_request *r = open, *next; r; r = next) {
+        next = r->next;
+        if (!request_advance(r) && (r->type == LM_SENDS || r->state == LM_MOVES)) moved = false;
+    }
+    return moved;
+}
+
+void lm_abandonrequests(void)
+{
+    for (lm_request *r = open, *next; r; r = next) {
+        next = r->next;
+        if (request_advance(r)) continue;
+        r->abandoned = true;
+        list_remove(&open, r); /* the registry keeps it */
+    }
 }
 
 /* --- several requests ------------------------------------------------------------------------------------- */
@@ -401,7 +446,10 @@ static lua_Integer list_waitany(lua_State *L, lua_Integer n, const char *call)
     bool some_open;
     lua_Integer i;
     lm_wait(L, call, NULL, 0, -1);
-    while (!(i = list_any(L, n, &some_open)) && some_open) requests_background();
+    while (!(i = list_any(L, n, &some_open)) && some_open) {
+        requests_background();
+        if (lm_stopping()) lm_raisestop(L, true);
+    }
     return i;
 }
 

@@ -18,6 +18,7 @@ typedef struct lm_request {
     enum { LM_WAITS, LM_MOVES, LM_COMPLETE } state; /* for the envelope, for the payload; then MPI is done with it */
     bool observed;  /* the script has seen it complete */
     bool refused, cancelled, no_memory;
+    bool abandoned; /* by an interruption: it may never complete */
     int code;       /* MPI's, of what went wrong in the background */
     const char *call;
     const char *peer;
@@ -46,6 +47,12 @@ void lm_keep(lua_State *L);
 
 /* Puts a request that MPI has begun among the open ones. */
 void lm_openrequest(lua_State *L, lm_request *r, int type);
+
+/* For a recovery: receives that wait are cancelled; whether all that moves has moved; and collectives that not every
+   rank began are left, with their arrays in use for ever. */
+void lm_droprequests(void);
+bool lm_requestsmoved(void);
+void lm_abandonrequests(void);
 
 void luaopen_request(lua_State *L); /* adds waitall … to the module on top of the stack, isend … to its communicators */
 

@@ -16,6 +16,8 @@ typedef struct served {
     double interval, next;
 } served;
 
+void (*lm_onsignal)(void);
+
 static served list[SERVED];
 static double shortest; /* of the intervals, 0: none */
 static lua_State *volatile running;
@@ -45,8 +47,13 @@ double lm_ticking(void) { return shortest; }
 static void tick_hook(lua_State *L, lua_Debug *at)
 {
     (void)at;
-    lua_sethook(L, NULL, 0, 0);
+    lm_untick(L);
     lm_tick(L);
+}
+
+void lm_untick(lua_State *L)
+{
+    if (lua_gethook(L) == tick_hook) lua_sethook(L, NULL, 0, 0);
 }
 
 void lm_ticknow(void)
@@ -58,6 +65,7 @@ void lm_ticknow(void)
 static void tick_signal(int number)
 {
     (void)number;
+    if (lm_onsignal) lm_onsignal();
     lm_ticknow();
 }
 

@@ -19,8 +19,14 @@ void lm_stoptick(lm_serve serve);
 void lm_tick(lua_State *L);
 double lm_ticking(void);
 
+/* Takes a hook that waits for its turn off the thread. */
+void lm_untick(lua_State *L);
+
 /* Has the running thread serve at its next instruction or call; for signal handlers. */
 void lm_ticknow(void);
+
+/* Called in the timer's signal handler, or NULL. */
+extern void (*lm_onsignal)(void);
 
 /* The main thread, and threads as they run: coroutine.resume and coroutine.wrap tell which one that is. */
 void luaopen_tick(lua_State *L);

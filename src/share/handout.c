@@ -3,6 +3,7 @@
 #include "agree.h"
 #include "array.h"
 #include "error.h"
+#include "interrupt.h"
 #include "op.h"
 #include "progress.h"
 #include "stock.h"
@@ -215,6 +216,13 @@ static void handout_rest(handout *h)
     lm_stoptick(serve_tick);
 }
 
+/* A step of a wait for others. */
+static void handout_wait(lua_State *L, handout *h)
+{
+    if (lm_stopping()) lm_raisestop(L, true);
+    handout_serve(h);
+}
+
 /* Asks other nodes for work when this one has none. */
 static lm_range handout_beg(lua_State *L, handout *h)
 {
@@ -236,7 +244,7 @@ static lm_range handout_beg(lua_State *L, handout *h)
             }
             asked = t;
         }
-        handout_serve(h);
+        handout_wait(L, h);
     }
     return h->gifts ? h->given[--h->gifts] : nothing;
 }
@@ -332,8 +340,10 @@ static void handout_clocks(lua_State *L, handout *h)
 /* Pushes the handout of the communicator at arg, made at its first map. */
 static handout *handout_of(lua_State *L, int arg, lm_comm *c, const char *call)
 {
-    if (lua_getiuservalue(L, arg, 3) == LUA_TUSERDATA) return lua_touserdata(L, -1);
-    lua_pop(L, 1);
+    if (c->handout) {
+        lua_getiuservalue(L, arg, 3);
+        return c->handout;
+    }
     handout *h = lm_new(L, &handout_kind, 3);
     h->c = c;
     lua_pushvalue(L, arg);
@@ -370,6 +380,13 @@ void lm_freehandout(lua_State *L, lm_comm *c)
     lm_endtalk(&h->talk);
     lm_mpi(L, MPI_Comm_free(&h->talk.comm), "free");
     lm_releasecomm(L, own);
+}
+
+void lm_leavehandout(lm_comm *c)
+{
+    if (c->handout) handout_rest(c->handout);
+    c->handout = NULL;
+    c->mapping = NULL;
 }
 
 /* begin(comm, call, also, mistake): all ranks begin the same call, or raise. Returns the handout. `also` is a string of
@@ -481,7 +498,7 @@ static int stream_take(lua_State *L, handout *h)
     if (s->rank != s->root) {
         lm_want(s, &h->talk, h->map);
         lm_wait(L, h->call, "root", s->root, -1);
-        while (s->asked && !s->arrived) handout_serve(h);
+        while (s->asked && !s->arrived) handout_wait(L, h);
     }
     bool there = lm_nextchunk(s);
     h->last = now();
@@ -575,7 +592,7 @@ static int handout_await(lua_State *L)
     handout *h = handout_check(L);
     int64_t retired = h->stream.retired;
     lm_wait(L, h->call, NULL, 0, -1);
-    while (h->stream.retired == retired && !atomic_load(&h->sheet->stop)) handout_serve(h);
+    while (h->stream.retired == retired && !atomic_load(&h->sheet->stop)) handout_wait(L, h);
     return 0;
 }
 
@@ -588,15 +605,15 @@ static int handout_settle(lua_State *L)
     lm_wait(L, h->call, NULL, 0, -1);
     if (s->open && s->rank == s->root) {
         lm_endstream(s, &h->talk, h->map, true);
-        while (s->told < s->ranks - 1) handout_serve(h);
+        while (s->told < s->ranks - 1) handout_wait(L, h);
     } else if (s->open) {
         while (!s->over) {
             lm_want(s, &h->talk, h->map);
-            handout_serve(h);
+            handout_wait(L, h);
             if (s->arrived) lm_nextchunk(s);
         }
     }
-    while (h->asked) handout_serve(h);
+    while (h->asked) handout_wait(L, h);
     return 0;
 }
 

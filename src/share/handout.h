@@ -12,6 +12,9 @@
 /* Forgets what maps keep with a communicator; the next map makes it anew. Collective. */
 void lm_freehandout(lua_State *L, lm_comm *c);
 
+/* The same without the others, after an interruption: what was shared is left as it is. */
+void lm_leavehandout(lm_comm *c);
+
 void luaopen_handout(lua_State *L); /* makes the metatable; pushes the module mpi.handout */
 
 #endif

@@ -5,6 +5,7 @@
 
 #include "comm.h"
 #include "error.h"
+#include "interrupt.h"
 #include "progress.h"
 #include "session.h"
 #include "tick.h"
@@ -54,6 +55,7 @@ static int serve_wait(lua_State *L)
         lm_waits.limited = limited;
         do {
             lm_mpi(L, MPI_Iprobe(MPI_ANY_SOURCE, wanted, c->comm, &there, &status), call);
+            if (!there && lm_stopping()) lm_raisestop(L, true);
             if (!there && lm_ticking() > 0) {
                 lm_waiting waits = lm_waits;
                 lm_tick(L);
