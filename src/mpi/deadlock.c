@@ -128,7 +128,7 @@ void lm_look(double now, bool moving)
     }
     if (!running || failing) return;
     for (int r = 0; r < ranks; r++) {
-        if (atomic_load(&entries[r].state) != LM_RUNS || stuck) continue;
+        if (atomic_load(&entries[r].state) != LM_AT_WORK || stuck) continue;
         stuck = true;
         lm_stop(true);
         since = now + PATIENCE;
@@ -159,7 +159,7 @@ uint32_t lm_boardstopped(void) { return entries ? atomic_load(&entries[0].stop) 
 
 int lm_pushstates(lua_State *L)
 {
-    static const char *const words[] = {[LM_IDLE] = "idle", [LM_RUNS] = "running", [LM_DONE] = "done", [LM_FAILED] = "failed"};
+    static const char *const words[] = {[LM_AT_REST] = "idle", [LM_AT_WORK] = "running", [LM_AT_END] = "done", [LM_AT_FAULT] = "failed"};
     if (!entries) {
         lua_pushnil(L);
         return 1;
@@ -170,7 +170,7 @@ int lm_pushstates(lua_State *L)
     lua_createtable(L, ranks, 1);
     for (int r = 0; r < ranks; r++) {
         int state = atomic_load(&entries[r].state);
-        if (state == LM_RUNS && r != my_rank && atomic_load(&entries[r].looks) != looks[r]) {
+        if (state == LM_AT_WORK && r != my_rank && atomic_load(&entries[r].looks) != looks[r]) {
             char text[sizeof entries[r].text];
             memcpy(text, entries[r].text, sizeof text);
             text[sizeof text - 1] = 0;

@@ -23,7 +23,7 @@ void lm_board(const char *text, int leaving);
 void lm_look(double now, bool moving);
 
 /* What this rank does in a guarded program. */
-enum { LM_IDLE, LM_RUNS, LM_DONE, LM_FAILED };
+enum { LM_AT_REST, LM_AT_WORK, LM_AT_END, LM_AT_FAULT };
 void lm_boardstate(int state);
 
 /* Pushes the list by rank of "running", "done", "failed", "idle" or "waits in …"; nil without a board. */

@@ -243,7 +243,7 @@ static int interrupt_run(lua_State *L)
     if (running) return luaL_error(L, "interrupt.run runs already");
     lua_pushcfunction(L, message_handler);
     lua_insert(L, 1);
-    lm_boardstate(LM_RUNS);
+    lm_boardstate(LM_AT_WORK);
     running = 1;
     again = AGAIN;
     lm_onsignal = stop_look_in_signal;
@@ -254,7 +254,7 @@ static int interrupt_run(lua_State *L)
     running = 0;
     lua_Hook hook = lua_gethook(L);
     if (hook == again_hook) lua_sethook(L, NULL, 0, 0);
-    lm_boardstate(status == LUA_OK ? LM_DONE : LM_FAILED);
+    lm_boardstate(status == LUA_OK ? LM_AT_END : LM_AT_FAULT);
     lua_pushboolean(L, status == LUA_OK);
     lua_replace(L, 1);
     if (status == LUA_OK) return lua_gettop(L);
@@ -298,7 +298,7 @@ static int interrupt_meet(lua_State *L)
     } while (!here);
     run++;
     interrupted = false;
-    lm_boardstate(LM_IDLE);
+    lm_boardstate(LM_AT_REST);
     if (stopped) {
         joins_end();
         lm_recover(L, control);

@@ -134,6 +134,7 @@ static void renew(lm_commrecord *r, MPI_Comm plain)
         r->comm = replace(r->comm, plain);
         MPI_Comm_dup(r->comm, &r->payload);
     }
+    r->excused = true;
     r->agreed = 0;
     r->letters = 0;
     if (r->object) lm_renewcomm(r->object);

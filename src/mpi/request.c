@@ -25,6 +25,7 @@ typedef struct omission {
 } omission;
 
 static omission *omissions;
+static unsigned era; /* interruptions so far */
 
 /* --- going on --------------------------------------------------------------------------------------------- */
 
@@ -147,6 +148,7 @@ lm_request *lm_newrequest(lua_State *L, int comm, const char *call, const char *
     r->rank = rank;
     r->tag = tag;
     r->mpi = MPI_REQUEST_NULL;
+    r->era = era;
     r->out = lm_outgoingto(call, rank, tag, LM_CONCURRENT);
     lm_place(L, r->place, sizeof r->place);
     lua_newtable(L);
@@ -317,7 +319,7 @@ static void request_close(lm_request *r)
         request_unmark(r);
         return;
     }
-    if (!r->observed) remember(r);
+    if (!r->observed && r->era == era) remember(r); /* an interruption may have kept the script from waiting */
     lm_wait(NULL, "the end of its program: a request is open", NULL, 0, -1);
     if (r->type == LM_RECEIVES && r->state == LM_WAITS) {
         MPI_Cancel(&r->mpi);
@@ -339,6 +341,7 @@ static int method_gc(lua_State *L)
 
 void lm_droprequests(void)
 {
+    era++;
     for (lm_request *r = open, *next; r; r = next) {
         next = r->next;
         r->observed = true;

@@ -18,6 +18,7 @@ typedef struct lm_request {
     enum { LM_WAITS, LM_MOVES, LM_COMPLETE } state; /* for the envelope, for the payload; then MPI is done with it */
     bool observed;  /* the script has seen it complete */
     bool refused, cancelled, no_memory;
+    unsigned era;   /* how many interruptions were before it */
     bool abandoned; /* by an interruption: it may never complete */
     int code;       /* MPI's, of what went wrong in the background */
     const char *call;
