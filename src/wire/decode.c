@@ -10,7 +10,7 @@
 
 /* While containers are decoded, stack slots from `base` on hold: a table from offsets to what is referred to, the
    memory of `strings`, and the first KEPT short strings. */
-enum { SEEN = 0, MEMORY = 1, KEPT_0 = 2, KEPT = 32 };
+enum { SEEN = 0, MEMORY = 1, KEPT_0 = 2, KEPT = STRINGREFS };
 
 typedef struct decoder {
     lua_State *L;
@@ -18,9 +18,10 @@ typedef struct decoder {
     size_t room; /* slots that tables may still be given in advance: a valid message has a byte for each */
     int base;    /* 0 as long as there is no container */
     int depth;
-    const unsigned char **strings; /* the lead bytes of the short strings so far */
-    size_t nstrings, capacity;
-    const unsigned char *few[64]; /* where `strings` begins */
+    const unsigned char **strings; /* the lead bytes of the short strings so far, of the last WINDOW at most */
+    size_t nstrings, capacity;     /* the latter a power of two */
+    const unsigned char *few[64];  /* where `strings` begins */
+    unsigned char shape_lengths[SHAPES], shapes[SHAPES][KEYS]; /* the numbers of their keys */
 } decoder;
 
 static void decode_value(decoder *D);
@@ -68,11 +69,13 @@ static uint64_t take_varint(decoder *D)
 
 /* --- references ------------------------------------------------------------------------------------------------ */
 
+#define SLOTS 4 /* of the stack that a level takes */
+
 static void open_container(decoder *D)
 {
     lua_State *L = D->L;
     if (++D->depth > DEEPEST) bad(D, "it is nested deeper than %d levels", DEEPEST);
-    luaL_checkstack(L, LUA_MINSTACK, NULL);
+    if (D->depth % 4 == 1) luaL_checkstack(L, 4 * SLOTS + LUA_MINSTACK, NULL);
     if (D->base) return;
     D->base = lua_gettop(L) + 1;
     luaL_checkstack(L, LUA_MINSTACK + KEPT_0 + KEPT, NULL);
@@ -120,20 +123,24 @@ static inline void decode_short_string(decoder *D, int lead)
     const char *s = (const char *)take(D, n);
     lua_pushlstring(L, s, n);
     if (!D->base) return;
-    if (D->nstrings == D->capacity) grow_strings(D);
+    if (D->nstrings == D->capacity && D->capacity < WINDOW) grow_strings(D);
     if (D->nstrings < KEPT) lua_copy(L, -1, D->base + KEPT_0 + (int)D->nstrings);
-    D->strings[D->nstrings++] = (const unsigned char *)s - 1;
+    D->strings[D->nstrings++ & (D->capacity - 1)] = (const unsigned char *)s - 1;
 }
 
-static inline void decode_known_string(decoder *D, uint64_t number)
+/* One of the first strings. */
+static inline void decode_kept_string(decoder *D, size_t number)
 {
     if (number >= D->nstrings) bad(D, "a reference to nothing");
-    if (number < KEPT) {
-        lua_pushvalue(D->L, D->base + KEPT_0 + (int)number);
-    } else {
-        const unsigned char *s = D->strings[number];
-        lua_pushlstring(D->L, (const char *)s + 1, (size_t)(*s - STRING_0));
-    }
+    lua_pushvalue(D->L, D->base + KEPT_0 + (int)number);
+}
+
+/* One of the last strings. */
+static inline void decode_recent_string(decoder *D, size_t number)
+{
+    if (number >= D->nstrings) bad(D, "a reference to nothing");
+    const unsigned char *s = D->strings[number];
+    lua_pushlstring(D->L, (const char *)s + 1, (size_t)(*s - STRING_0));
 }
 
 static void decode_long_string(decoder *D, bool referred)
@@ -148,7 +155,7 @@ static void decode_long_string(decoder *D, bool referred)
 static void decode_name(decoder *D)
 {
     int lead = D->p < D->end ? *D->p : NIL;
-    bool string = (lead >= STRING_0 && lead <= STRINGREF) || (lead & ~REFERRED) == LONGSTRING || lead == REF;
+    bool string = (lead >= STRING_0 && lead < STRINGREFS_END) || (lead & ~REFERRED) == LONGSTRING || lead == REF;
     if (string) decode_value(D);
     if (!string || lua_type(D->L, -1) != LUA_TSTRING) bad(D, "a name is not a string");
 }
@@ -199,14 +206,18 @@ static void decode_list(decoder *D, int kind, int n)
     }
 }
 
+/* True at the end of a table, which is then taken. */
+static inline bool at_end(decoder *D)
+{
+    bool end = D->p < D->end && *D->p == END;
+    D->p += end;
+    return end;
+}
+
 static void decode_pairs(decoder *D)
 {
     lua_State *L = D->L;
-    for (;;) {
-        if (D->p < D->end && *D->p == END) {
-            D->p++;
-            return;
-        }
+    while (!at_end(D)) {
         decode_value(D);
         int type = lua_type(L, -1);
         if (type == LUA_TNIL || (type == LUA_TNUMBER && lua_tonumber(L, -1) != lua_tonumber(L, -1)))
@@ -232,6 +243,47 @@ static void decode_table(decoder *D, bool referred)
     D->depth--;
 }
 
+/* The number of the string that is next, STRINGREFS or more unless it is one of the first. */
+static size_t next_string(const decoder *D)
+{
+    int lead = D->p < D->end ? *D->p : NIL;
+    if (lead >= STRING_0 && lead < STRINGREF_0) return D->nstrings;
+    return lead >= STRINGREF_0 && lead < STRINGREF11_0 ? (size_t)(lead - STRINGREF_0) : STRINGREFS;
+}
+
+static void decode_record(decoder *D, bool partial, bool referred)
+{
+    lua_State *L = D->L;
+    lua_Integer start = offset(D) - 1;
+    open_container(D);
+    int byte = take_byte(D), id = byte & (SHAPES - 1), count = byte / SHAPES, at = 0;
+    unsigned char *length = &D->shape_lengths[id], *shape = D->shapes[id];
+    int log = partial && count == 0 ? take_byte(D) : 0;
+    if (log > ROOMMASK) bad(D, "a table of unknown shape");
+    int pairs = claim(D, log ? UINT64_C(1) << (log - 1) : (uint64_t)count);
+    lua_createtable(L, 0, partial && pairs < *length ? *length : pairs);
+    if (referred) note(D, start);
+    for (; at < count; at++) {
+        if (at >= *length) bad(D, "a table has more keys than are known");
+        lua_pushvalue(L, D->base + KEPT_0 + shape[at]);
+        decode_value(D);
+        lua_rawset(L, -3);
+    }
+    if (partial) {
+        if (*length > at) *length = (unsigned char)at;
+        for (; at < KEYS && at <= *length && next_string(D) < STRINGREFS; at++) {
+            size_t number = next_string(D);
+            decode_value(D);
+            shape[at] = (unsigned char)number;
+            *length = (unsigned char)(at + 1);
+            decode_value(D);
+            lua_rawset(L, -3);
+        }
+        decode_pairs(D);
+    }
+    D->depth--;
+}
+
 static void decode_object(decoder *D)
 {
     lua_State *L = D->L;
@@ -239,8 +291,12 @@ static void decode_object(decoder *D)
     decode_name(D);
     lm_toregistered(L);
     int lead = take_byte(D);
-    if ((lead & ~REFERRED) != TABLE) bad(D, "an object is no table");
-    decode_table(D, lead & REFERRED);
+    switch (lead & ~REFERRED) {
+    case TABLE: decode_table(D, lead & REFERRED); break;
+    case RECORD: decode_record(D, false, lead & REFERRED); break;
+    case PARTIAL: decode_record(D, true, lead & REFERRED); break;
+    default: bad(D, "an object is no table");
+    }
     lua_insert(L, -2);
     lua_setmetatable(L, -2); /* last, so that no finalizer meets an object that is not complete */
     D->depth--;
@@ -336,16 +392,17 @@ static void decode_value(decoder *D)
         decode_short_string(D, lead);
         return;
     }
-    if (lead < STRINGREF12_0) {
-        decode_known_string(D, (uint64_t)(lead - STRINGREF_0));
+    if (lead < STRINGREF11_0) {
+        decode_kept_string(D, (size_t)(lead - STRINGREF_0));
         return;
     }
-    if (lead < STRINGREF) {
-        decode_known_string(D, (uint64_t)(lead - STRINGREF12_0) << 8 | (uint64_t)take_byte(D));
+    if (lead < STRINGREFS_END) {
+        decode_recent_string(D, (size_t)(lead - STRINGREF11_0) << 8 | (size_t)take_byte(D));
         return;
     }
     switch (lead) {
-    case STRINGREF: decode_known_string(D, take_varint(D)); break;
+    case RECORD: case RECORD + REFERRED: decode_record(D, false, lead & REFERRED); break;
+    case PARTIAL: case PARTIAL + REFERRED: decode_record(D, true, lead & REFERRED); break;
     case NIL: lua_pushnil(L); break;
     case FALSE: lua_pushboolean(L, 0); break;
     case TRUE: lua_pushboolean(L, 1); break;
@@ -410,6 +467,7 @@ void lm_decode(lua_State *L, const char *bytes, size_t n)
     D.strings = D.few;
     D.nstrings = 0;
     D.capacity = sizeof D.few / sizeof *D.few;
+    memset(D.shape_lengths, 0, sizeof D.shape_lengths);
     if (n == 0) bad(&D, "it is empty");
     if (take_byte(&D) != FORMAT) bad(&D, "it does not begin as one");
     decode_value(&D);

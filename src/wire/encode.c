@@ -6,8 +6,6 @@
 
 #include <string.h>
 
-#define EXPECTED 16
-
 /* No Lua object is created on the way, so that no finalizer runs that might encode something itself. */
 typedef struct encoder {
     lua_State *L;
@@ -18,12 +16,9 @@ typedef struct encoder {
     lm_place *place;
     int depth;
     bool searched; /* the modules' fields were listed anew for this message */
-    struct {
-        const void *key;
-        int number;
-    } expected[EXPECTED]; /* the keys of the last table, in order: records have the same ones */
+    uint8_t shape_lengths[SHAPES];
+    const void *shapes[SHAPES][KEYS]; /* the keys' addresses */
 } encoder;
-
 
 static void encode_value(encoder *E, int type);
 
@@ -140,37 +135,54 @@ static bool sent_before(encoder *E, const void *address)
     return false;
 }
 
-static void encode_string(encoder *E, int index)
+static inline bool is_current(const encoder *E, const lm_entry *e) { return e->stamped >> 48 == E->codec->encoding; }
+
+/* Where the short string at this address is noted, or else may be; NULL when its places are all taken for good. */
+static inline lm_entry *recent(const encoder *E, const void *s)
+{
+    size_t hash = (size_t)((uintptr_t)s * UINT64_C(0x9E3779B97F4A7C15) >> 32);
+    lm_entry *places = &E->codec->strings[hash & (LM_RECENT - LM_PLACES)], *room = NULL;
+    for (lm_entry *e = places; e < places + LM_PLACES; e++) {
+        if (e->key == s && is_current(E, e)) return e;
+        if (!is_current(E, e)) room = e;
+    }
+    if (room) return room;
+    room = &places[E->strings & (LM_PLACES - 1)];
+    return lm_mapnumber(room) < STRINGREFS ? NULL : room; /* the first ones stay */
+}
+
+/* Returns the string's number, as it was sent; a long one has none, which is UINT64_MAX. */
+static uint64_t encode_string(encoder *E, int index)
 {
     size_t n;
     const char *s = lua_tolstring(E->L, index, &n);
     if (n > SHORTEST) {
-        if (sent_before(E, s)) return;
+        if (sent_before(E, s)) return UINT64_MAX;
         put_byte(E, LONGSTRING);
         put_varint(E, n);
         put_bytes(E, s, n);
-        return;
+        return UINT64_MAX;
     }
-    lm_map *strings = &E->codec->strings;
-    lm_entry *e = lm_mapfind(strings, s);
-    if (!lm_mapheld(strings, e)) {
+    lm_entry *e = recent(E, s);
+    bool known = e && e->key == s && is_current(E, e);
+    uint64_t number = known ? lm_mapnumber(e) : 0;
+    if (!known || (number >= STRINGREFS && E->strings - number > WINDOW)) {
         char *p = room(E, 1 + SHORTEST);
         *p = (char)(STRING_0 + (int)n);
         memcpy(p + 1, s, n);
         E->b->size += 1 + n;
-        remember(E, strings, e, s, E->strings++);
-        return;
+        if (e) *e = (lm_entry){s, E->codec->encoding << 48 | E->strings};
+        return E->strings++;
     }
-    uint64_t number = lm_mapnumber(e);
     if (number < STRINGREFS) {
         put_byte(E, STRINGREF_0 + (int)number);
-    } else if (number < 4096) {
-        put_byte(E, STRINGREF12_0 + (int)(number >> 8));
-        put_byte(E, (int)(number & 0xFF));
     } else {
-        put_byte(E, STRINGREF);
-        put_varint(E, number);
+        char *p = room(E, 2);
+        p[0] = (char)(STRINGREF11_0 + (int)(number % WINDOW >> 8));
+        p[1] = (char)number;
+        E->b->size += 2;
     }
+    return number;
 }
 
 /* Puts the lead byte and the `names` strings on top, which are popped. */
@@ -197,26 +209,6 @@ static void leave(encoder *E)
 {
     E->place = E->place->outer;
     E->depth--;
-}
-
-/* The items of a list in order. As long as lua_next gives them in order, their traversal is the table's: the key is on
-   top of the stack. When it gives another key, that one and its value wait there for the pairs. */
-typedef struct list {
-    int table;
-    lua_Integer at, n;
-    bool walking, more;
-} list;
-
-/* Pushes the next item and returns its type. */
-static inline int list_next(lua_State *L, list *l)
-{
-    l->at++;
-    if (l->walking) {
-        l->more = lua_next(L, l->table);
-        if (l->more && lua_isinteger(L, -2) && lua_tointeger(L, -2) == l->at) return lua_type(L, -1);
-        l->walking = false;
-    }
-    return lua_rawgeti(L, l->table, l->at);
 }
 
 static int int_width(lua_Integer i)
@@ -269,109 +261,239 @@ static void loosen(encoder *E, size_t body, size_t n, int width)
     E->b->size = (size_t)(to - E->b->data);
 }
 
-/* Puts items as bare floats as long as they are; returns the type of the first that is not, which is then on top. */
-static int list_floats(encoder *E, list *l)
+#define BATCH 16 /* items read at a time: less than LUA_MINSTACK */
+
+/* Pushes items from number `at` on, as many as are numbers, at most BATCH up to number n. */
+static inline int push_numbers(lua_State *L, int table, lua_Integer at, lua_Integer n)
+{
+    int wanted = n - at < BATCH ? (int)(n - at) + 1 : BATCH, pushed = 0;
+    while (pushed < wanted && lua_rawgeti(L, table, at + pushed) == LUA_TNUMBER) pushed++;
+    if (pushed < wanted) lua_pop(L, 1);
+    return pushed;
+}
+
+/* Whether no integer converts to x. */
+static inline bool has_fraction(double x) { return x > -0x1p63 && x < 0x1p63 && (double)(int64_t)x != x; }
+
+/* Puts items as bare floats as long as they are, and returns how many. */
+static lua_Integer list_floats(encoder *E, int table, lua_Integer n)
 {
     lua_State *L = E->L;
-    int type = LUA_TNUMBER;
-    for (;;) {
-        double x = lua_tonumber(L, -1);
-        memcpy(room(E, 8), &x, 8);
-        E->b->size += 8;
-        lua_pop(L, 1);
-        if (l->at == l->n) return LUA_TNONE;
-        type = list_next(L, l);
-        if (type != LUA_TNUMBER || lua_isinteger(L, -1)) return type;
+    lua_Integer at = 1;
+    while (at <= n) {
+        int pushed = push_numbers(L, table, at, n), taken;
+        char *to = room(E, 8 * BATCH);
+        for (taken = 0; taken < pushed; taken++, to += 8) {
+            double x = lua_tonumber(L, table + 1 + taken);
+            if (!has_fraction(x) && lua_isinteger(L, table + 1 + taken)) break;
+            memcpy(to, &x, 8);
+        }
+        E->b->size += (size_t)taken * 8;
+        lua_settop(L, table);
+        at += taken;
+        if (taken < BATCH) break;
     }
+    return at - 1;
 }
 
 /* The same for integers, in the least width that holds all of them. */
-static int list_integers(encoder *E, list *l, size_t body, int *width)
+static lua_Integer list_integers(encoder *E, int table, lua_Integer n, int *width)
 {
     lua_State *L = E->L;
-    lua_Integer first = l->at;
+    lua_Integer at = 1;
+    size_t body = E->b->size;
     *width = 1;
-    for (;;) {
-        int64_t i = lua_tointeger(L, -1);
-        int needed = int_width(i);
-        if (needed > *width) {
-            widen(E, body, (size_t)(l->at - first), *width, needed);
-            *width = needed;
+    while (at <= n) {
+        int pushed = push_numbers(L, table, at, n), taken;
+        for (taken = 0; taken < pushed && lua_isinteger(L, table + 1 + taken); taken++) {
+            int64_t i = lua_tointeger(L, table + 1 + taken);
+            int needed = int_width(i);
+            if (needed > *width) {
+                widen(E, body, (size_t)(at + taken - 1), *width, needed);
+                *width = needed;
+            }
+            memcpy(room(E, 8), &i, 8);
+            E->b->size += (size_t)*width;
         }
-        memcpy(room(E, 8), &i, 8);
-        E->b->size += (size_t)*width;
-        lua_pop(L, 1);
-        if (l->at == l->n) return LUA_TNONE;
-        int type = list_next(L, l);
-        if (type != LUA_TNUMBER || !lua_isinteger(L, -1)) return type;
+        lua_settop(L, table);
+        at += taken;
+        if (taken < BATCH) break;
     }
+    return at - 1;
 }
 
-/* Puts items as values. lua_rawlen may come out far behind a large hole: the list then ends before it, l->n says
-   where, and the rest are pairs. */
-static void list_values(encoder *E, list *l, int type)
+/* Puts items from number `at` on as values, and returns how many of them are nil. lua_rawlen may come out far behind
+   a large hole: the list then ends before it, *n says where, and the rest are pairs. */
+static lua_Integer list_values(encoder *E, int table, lua_Integer at, lua_Integer *n)
 {
     lua_State *L = E->L;
     lm_place *p = E->place;
-    lua_Integer holes = 0;
+    lua_Integer holes = 0, holes_before = 0;
     size_t end = E->b->size;
-    lua_Integer last = l->at - 1;
-    for (;;) {
+    lua_Integer last = at - 1;
+    for (; at <= *n; at++) {
+        int type = lua_rawgeti(L, table, at);
         if (type == LUA_TNIL) {
-            if (++holes > 16 + l->at / 2) break;
+            if (++holes > 16 + at / 2) break;
             put_byte(E, NIL);
         } else {
-            p->at = l->at;
+            p->at = at;
             encode_value(E, type);
             end = E->b->size;
-            last = l->at;
+            last = at;
+            holes_before = holes;
         }
         lua_pop(L, 1);
-        if (l->at == l->n) return;
-        type = list_next(L, l);
     }
-    lua_pop(L, 1);
+    lua_settop(L, table);
+    if (at > *n) return holes;
     E->b->size = end;
-    l->n = last;
+    *n = last;
+    return holes_before;
 }
 
-/* Puts the list's length and items; returns what it is made of. On return the traversal stands behind the list. */
-static int encode_list(encoder *E, list *l)
+/* Puts the list's length and items; returns what it is made of. *n and *present become its length and how many of
+   its items are not nil. */
+static int encode_list(encoder *E, int table, lua_Integer *n, lua_Integer *present)
 {
     lua_State *L = E->L;
     size_t length = offset(E);
-    lua_Integer n = l->n;
-    put_varint(E, (uint64_t)n);
+    lua_Integer announced = *n, done = 0, holes = 0;
+    put_varint(E, (uint64_t)announced);
     size_t body = E->b->size;
-    int kind = VALUES, type = list_next(L, l);
-    if (type == LUA_TNUMBER && lua_isinteger(L, -1)) {
-        int width;
-        type = list_integers(E, l, body, &width);
-        if (type == LUA_TNONE) kind = width == 1 ? INTS1 : width == 2 ? INTS2 : width == 4 ? INTS4 : INTS8;
-        else loosen(E, body, (size_t)l->at - 1, width);
-    } else if (type == LUA_TNUMBER) {
-        type = list_floats(E, l);
-        if (type == LUA_TNONE) kind = FLOATS;
-        else loosen(E, body, (size_t)l->at - 1, 0);
+    int kind = VALUES, width = 0;
+    if (lua_rawgeti(L, table, 1) == LUA_TNUMBER) {
+        bool integers = lua_isinteger(L, -1);
+        lua_pop(L, 1);
+        done = integers ? list_integers(E, table, *n, &width) : list_floats(E, table, *n);
+        if (done == *n) kind = width == 0 ? FLOATS : width == 1 ? INTS1 : width == 2 ? INTS2 : width == 4 ? INTS4 : INTS8;
+        else loosen(E, body, (size_t)done, width);
+    } else {
+        lua_pop(L, 1);
     }
-    if (type != LUA_TNONE) list_values(E, l, type);
-    if (l->n < n) { /* the length again, in as many bytes as before */
+    if (kind == VALUES) holes = list_values(E, table, done + 1, n);
+    *present = *n - holes;
+    if (*n < announced) { /* the length again, in as many bytes as before */
         char *p = E->b->data + E->start + length, *last = E->b->data + body - 1;
-        for (uint64_t rest = (uint64_t)l->n; p <= last; p++, rest >>= 7)
+        for (uint64_t rest = (uint64_t)*n; p <= last; p++, rest >>= 7)
             *p = (char)((rest & 0x7F) | (p < last ? 0x80 : 0));
     }
-    if (l->walking) l->more = lua_next(L, l->table);
     return kind;
 }
 
-/* Notes the key below the top as the one to expect at this place, if it is one with a number of a byte. */
-static void expect(encoder *E, size_t nth)
+/* Puts the pair on top and removes its value. */
+static void encode_pair(encoder *E)
 {
-    const char *s = lua_tostring(E->L, -2);
-    const lm_entry *e = lm_mapfind(&E->codec->strings, s);
-    bool short_number = lm_mapheld(&E->codec->strings, e) && lm_mapnumber(e) < STRINGREFS;
-    E->expected[nth].key = short_number ? lua_topointer(E->L, -2) : NULL;
-    E->expected[nth].number = short_number ? (int)lm_mapnumber(e) : 0;
+    lua_State *L = E->L;
+    lm_place *here = E->place;
+    int type = lua_type(L, -2);
+    if (type == LUA_TSTRING) {
+        encode_string(E, -2);
+    } else {
+        here->what = LM_KEY;
+        lua_pushvalue(L, -2);
+        encode_value(E, type);
+        lua_pop(L, 1);
+    }
+    here->what = LM_VALUE;
+    encode_value(E, lua_type(L, -1));
+    lua_pop(L, 1);
+}
+
+/* Whether there is anything behind the list of n items, of which `present` are not nil. So many steps of a traversal
+   are the list's if what is left has no key of it. */
+static bool list_is_all(lua_State *L, int table, lua_Integer present)
+{
+    lua_pushnil(L);
+    while (present-- > 0) {
+        lua_next(L, table);
+        lua_pop(L, 1);
+    }
+    if (!lua_next(L, table)) return true;
+    lua_pop(L, 2);
+    return false;
+}
+
+static int room_log(size_t pairs)
+{
+    int log = pairs ? 1 : 0;
+    while (log && log < ROOMMASK && (size_t)1 << (log - 1) < pairs) log++;
+    return log;
+}
+
+/* A list and pairs, or pairs of which the first has no string for a key. */
+static void encode_mixed(encoder *E, int table)
+{
+    lua_State *L = E->L;
+    put_byte(E, TABLE);
+    size_t shape = offset(E), pairs = 0;
+    put_byte(E, 0);
+    lua_Integer n = (lua_Integer)lua_rawlen(L, table), present = 0;
+    int kind = n > 0 ? encode_list(E, table, &n, &present) : NOLIST;
+    if (kind == NOLIST || !list_is_all(L, table, present)) {
+        E->place->slot = table + 1;
+        lua_pushnil(L);
+        while (lua_next(L, table)) {
+            if (n > 0 && lua_isinteger(L, -2) && lua_tointeger(L, -2) >= 1 && lua_tointeger(L, -2) <= n) {
+                lua_pop(L, 1);
+            } else {
+                encode_pair(E);
+                pairs++;
+            }
+        }
+    }
+    put_byte(E, END);
+    E->b->data[E->start + shape] = (char)(kind << LISTSHIFT | room_log(pairs));
+}
+
+/* A table whose traversal begins with a string for a key: that pair is on top. */
+static void encode_record(encoder *E, int table)
+{
+    lua_State *L = E->L;
+    lm_place *here = E->place;
+    here->what = LM_VALUE;
+    here->slot = table + 1;
+    const void *key = lua_topointer(L, -2);
+    int id = (int)((uintptr_t)key * UINT64_C(0x9E3779B97F4A7C15) >> 60), at = 0;
+    size_t lead = offset(E);
+    char *p = room(E, 2);
+    p[0] = (char)RECORD;
+    E->b->size += 2;
+    bool more = true;
+    while (at < E->shape_lengths[id] && key == E->shapes[id][at]) {
+        encode_value(E, lua_type(L, -1));
+        lua_pop(L, 1);
+        at++;
+        if (!(more = lua_next(L, table))) break;
+        key = lua_topointer(L, -2);
+    }
+    p = E->b->data + E->start + lead;
+    p[1] = (char)(at << 4 | id);
+    if (!more) return;
+    p[0] = (char)(PARTIAL | (p[0] & REFERRED));
+    bool whole = at == 0;
+    if (whole) put_byte(E, 0);
+    if (E->shape_lengths[id] > at) E->shape_lengths[id] = (uint8_t)at;
+    bool open = true;
+    size_t pairs = 0;
+    do {
+        open = open && at < KEYS && at <= E->shape_lengths[id] && lua_type(L, -2) == LUA_TSTRING;
+        if (open) {
+            open = encode_string(E, -2) < STRINGREFS;
+            if (open) {
+                E->shapes[id][at] = lua_topointer(L, -2);
+                E->shape_lengths[id] = (uint8_t)(at + 1);
+            }
+            encode_value(E, lua_type(L, -1));
+            lua_pop(L, 1);
+        } else {
+            encode_pair(E);
+        }
+        at++;
+        pairs++;
+    } while (lua_next(L, table));
+    put_byte(E, END);
+    if (whole) E->b->data[E->start + lead + 2] = (char)room_log(pairs);
 }
 
 /* The table on top, with what it has in it. */
@@ -379,42 +501,21 @@ static void encode_contents(encoder *E)
 {
     lua_State *L = E->L;
     lm_place here = {.what = LM_ITEM};
+    int table = lua_gettop(L);
     enter(E, &here, "a table");
-    list l = {.table = lua_gettop(L), .n = (lua_Integer)lua_rawlen(L, -1), .walking = true};
-    put_byte(E, TABLE);
-    size_t shape = offset(E);
-    put_byte(E, 0);
-    int kind = NOLIST;
     lua_pushnil(L);
-    if (l.n > 0) kind = encode_list(E, &l);
-    else l.more = lua_next(L, l.table);
-    here.slot = l.table + 1;
-    size_t pairs = 0;
-    for (; l.more; l.more = lua_next(L, l.table)) {
-        int type;
-        if (pairs < EXPECTED && E->expected[pairs].key && lua_topointer(L, -2) == E->expected[pairs].key) {
-            put_byte(E, STRINGREF_0 + E->expected[pairs].number);
-        } else if ((type = lua_type(L, -2)) == LUA_TSTRING) {
-            encode_string(E, -2);
-            if (pairs < EXPECTED) expect(E, pairs);
-        } else if (l.n > 0 && lua_isinteger(L, -2) && lua_tointeger(L, -2) >= 1 && lua_tointeger(L, -2) <= l.n) {
-            lua_pop(L, 1);
-            continue;
-        } else {
-            here.what = LM_KEY;
-            lua_pushvalue(L, -2);
-            encode_value(E, type);
-            lua_pop(L, 1);
-        }
-        here.what = LM_VALUE;
-        encode_value(E, lua_type(L, -1));
-        lua_pop(L, 1);
-        pairs++;
+    if (!lua_next(L, table)) {
+        char *p = room(E, 3);
+        p[0] = (char)TABLE;
+        p[1] = NOLIST;
+        p[2] = (char)END;
+        E->b->size += 3;
+    } else if (lua_type(L, -2) == LUA_TSTRING) {
+        encode_record(E, table);
+    } else {
+        lua_pop(L, 2);
+        encode_mixed(E, table);
     }
-    put_byte(E, END);
-    int log = pairs ? 1 : 0;
-    while (log && log < ROOMMASK && (size_t)1 << (log - 1) < pairs) log++;
-    E->b->data[E->start + shape] = (char)(kind << LISTSHIFT | log);
     leave(E);
 }
 
@@ -610,13 +711,17 @@ static void encode_message(lua_State *L, int index, lm_buffer *b)
     E.place = NULL;
     E.depth = 0;
     E.searched = false;
-    memset(E.expected, 0, sizeof E.expected);
+    memset(E.shape_lengths, 0, sizeof E.shape_lengths);
     int top = lua_gettop(L);
     if (!lua_checkstack(L, 4 * SLOTS + LUA_MINSTACK)) out_of_memory(&E);
     lua_pushvalue(L, index);
     E.codec = lm_pushcodec(L);
     lua_insert(L, -2);
-    if (!lm_mapclear(L, &E.codec->strings) || !lm_mapclear(L, &E.codec->objects) || !lm_updatenames(L, E.codec))
+    if (++E.codec->encoding == 1 << 16) {
+        memset(E.codec->strings, 0, sizeof E.codec->strings);
+        E.codec->encoding = 1;
+    }
+    if (!lm_mapclear(L, &E.codec->objects) || !lm_updatenames(L, E.codec))
         out_of_memory(&E);
     encode_value(&E, lua_type(L, -1));
     lua_settop(L, top);

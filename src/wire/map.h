@@ -32,7 +32,8 @@ bool lm_mapgrow(lua_State *L, lm_map *m);
 /* The entry that holds the key, or the free one that lm_mapfill may fill with it. */
 static inline lm_entry *lm_mapfind(const lm_map *m, const void *key)
 {
-    size_t i = (size_t)(((uintptr_t)key >> 3) * UINT64_C(0x9E3779B97F4A7C15) >> m->shift);
+    size_t i = (size_t)(((uintptr_t)key >> 9) * UINT64_C(0x9E3779B97F4A7C15) >> m->shift);
+    i = (i & ~(size_t)7) | ((uintptr_t)key >> 6 & 7); /* objects that lie side by side share a cache line */
     for (;; i = (i + 1) & (m->capacity - 1)) {
         lm_entry *e = &m->entries[i];
         if (e->key == key || e->stamped >> 48 != m->generation) return e;

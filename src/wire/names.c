@@ -5,7 +5,7 @@
 #include <string.h>
 
 static const lm_kind codec_kind = {"mpi.codec", sizeof(lm_codec)};
-static const char codec_key, registered_key;
+static const char codec_key, registered_key, loaded_key;
 
 /* The codec's user values: tables from value to the name of its module, and of its field in it. */
 enum { MODULEOF = 1, FIELDOF = 2 };
@@ -45,21 +45,65 @@ static bool named_fill(lua_State *L, lm_codec *codec)
     return ok;
 }
 
+/* Replaces the assignment of a new field of package.loaded. */
+static int loaded_newindex(lua_State *L)
+{
+    lm_codec *codec = lm_pushcodec(L);
+    lua_pop(L, 1);
+    codec->modules = 0;
+    lua_rawset(L, 1);
+    return 0;
+}
+
+/* Sees to it that new modules are noticed when they come, so that small messages need not look for them. Where
+   package.loaded has a metatable already, they must. */
+static void loaded_watch(lua_State *L, lm_codec *codec)
+{
+    push_loaded(L);
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &loaded_key);
+    if (!lua_getmetatable(L, -1)) {
+        lua_createtable(L, 0, 1);
+        codec->watch = lua_topointer(L, -1);
+        lua_pushcfunction(L, loaded_newindex);
+        lua_setfield(L, -2, "__newindex");
+        lua_setmetatable(L, -2);
+    } else {
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+}
+
+/* Leaves up to three values on the stack. */
+static bool names_valid(lua_State *L, const lm_codec *codec)
+{
+    if (!codec->modules) return false;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_GLOBALS);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &loaded_key);
+    return lua_topointer(L, -2) == codec->globals && lua_getmetatable(L, -1) && lua_topointer(L, -1) == codec->watch;
+}
+
 bool lm_updatenames(lua_State *L, lm_codec *codec)
 {
+    int top = lua_gettop(L);
+    bool valid = names_valid(L, codec);
+    lua_settop(L, top);
+    if (valid) return true;
     lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_GLOBALS);
-    uint64_t digest = (uintptr_t)lua_topointer(L, -1);
-    push_loaded(L);
+    const void *globals = lua_topointer(L, -1);
+    uint64_t digest = (uintptr_t)globals;
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &loaded_key);
     for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
         digest = (digest ^ (uintptr_t)lua_topointer(L, -1)) * UINT64_C(0x9E3779B97F4A7C15);
         digest ^= digest >> 32;
     }
-    lua_pop(L, 2);
+    lua_settop(L, top);
     digest |= 1;
     if (digest == codec->modules) return true;
     codec->modules = 0;
     if (!named_fill(L, codec)) return false;
     codec->modules = digest;
+    codec->globals = globals;
     return true;
 }
 
@@ -287,7 +331,6 @@ static int codec_gc(lua_State *L)
 {
     lm_codec *codec = lm_test(L, 1, &codec_kind);
     if (codec) {
-        lm_mapfree(L, &codec->strings);
         lm_mapfree(L, &codec->objects);
         lm_mapfree(L, &codec->named);
     }
@@ -312,5 +355,8 @@ void luaopen_names(lua_State *L)
     lua_setiuservalue(L, -2, MODULEOF);
     lua_newtable(L);
     lua_setiuservalue(L, -2, FIELDOF);
+    lua_pushvalue(L, -1);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &codec_key);
+    loaded_watch(L, lua_touserdata(L, -1));
+    lua_pop(L, 1);
 }

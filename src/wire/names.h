@@ -6,12 +6,21 @@
 #include "map.h"
 #include "object.h"
 
+/* Short strings that an encoding met, each in one of a few places that its address gives, as long as no others take them:
+   unlike a map of all this stays in the cache. */
+#define LM_RECENT 4096
+#define LM_PLACES 4
+
 /* What encodings of a state share. */
 typedef struct lm_codec {
     const lm_kind *kind;
-    lm_map strings, objects; /* of the encoding under way */
-    lm_map named;            /* tables that have a name: their addresses */
+    lm_map objects;              /* of the encoding under way */
+    lm_entry strings[LM_RECENT]; /* those of the encoding under way are stamped with its number, 1 to 65535 */
+    uint64_t encoding;
+    lm_map named;            /* tables that have a name: their addresses; some may have lost it */
     uint64_t modules;        /* digest of package.loaded when `named` was filled, 0 when it must be filled again */
+    const void *globals;     /* at that time */
+    const void *watch;       /* the metatable of package.loaded that sees new modules */
     uint64_t listed;         /* the same when the fields of modules were listed */
 } lm_codec;
 

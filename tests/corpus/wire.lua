@@ -32,6 +32,12 @@ message(cycle)
 local records = {}
 for i = 1, 40 do records[i] = {id = i, name = "name " .. i, x = i / 2} end
 message(records)
+for i = 1, 60 do
+    local r = {id = i, name = "name " .. i % 9, [i % 4] = i}
+    r[i % 3 == 0 and "third" or "other"], r.inner = i / 3, i % 5 == 0 and {id = r, name = {id = i}, deep = {}} or nil
+    records[i] = r
+end
+message(records)
 local keys = {}
 for i = 1, 100 do keys["key" .. i] = i end
 message({keys, keys, "key50", "key99"})
