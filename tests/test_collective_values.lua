@@ -46,6 +46,37 @@ function TestBcast:test_a_wrong_root_raises_on_every_rank()
     lu.assertStrContains(message(function () comm:bcast(1, mpi.PROC_NULL) end), "root is -2")
 end
 
+TestFinalizers = {}
+
+function TestFinalizers:test_they_may_pack_values_while_others_are_on_their_way()
+    local c <close> = comm:dup() -- the first calls on the world are compared: that is for other tests
+    local packed, other = 0, ("other"):rep(2000)
+    local function litter()
+        setmetatable({}, {__gc = function ()
+            if not packed then return end
+            mpi.pack({other, litter and {}})
+            packed = packed + 1
+            litter()
+        end})
+    end
+    for _ = 1, 20 do litter() end
+    for i = 1, 300 do
+        for _, length in ipairs {10, 400, 5000} do
+            local text = ("%d of %d "):format(i, rank):rep(length // 10)
+            local list, gathered = c:allgather({text}), c:gather({text}, i % size)
+            local root = (i // 2) % size
+            lu.assertEquals(#c:bcast({("%d "):format(root):rep(length)}, root)[1], 2 * length)
+            for r = 0, size - 1 do
+                local expected = ("%d of %d "):format(i, r):rep(length // 10)
+                lu.assertEquals(list[r + 1][1], expected)
+                lu.assertEquals(gathered and gathered[r + 1][1], gathered and expected)
+            end
+        end
+    end
+    lu.assertTrue(packed > 20)
+    packed = nil
+end
+
 TestGather = {}
 
 function TestGather:test_every_root_gets_the_list_by_rank()

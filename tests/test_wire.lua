@@ -462,6 +462,25 @@ function TestWireNames:test_modules_travel_by_name()
     lu.assertTrue(#pack(mpi) < 8)
 end
 
+function TestWireNames:test_new_modules_are_noticed_whatever_package_loaded_is_like()
+    local meta = getmetatable(package.loaded)
+    pack({})
+    for _, other in ipairs {{}, {__newindex = rawset}} do
+        local t = {n = 16}
+        setmetatable(package.loaded, other)
+        package.loaded["test_wire.seen"] = t
+        lu.assertIs(travel(t), t)
+        package.loaded["test_wire.seen"] = nil
+        lu.assertNotIs(travel(t), t)
+        setmetatable(package.loaded, meta)
+    end
+    local t = {n = 16}
+    package.preload["test_wire.seen"] = function () return t end
+    lu.assertIs(require "test_wire.seen", t)
+    lu.assertIs(travel({t})[1], t)
+    package.loaded["test_wire.seen"], package.preload["test_wire.seen"] = nil, nil
+end
+
 function TestWireNames:test_a_plain_table_that_is_a_module_travels_by_name_once_it_is_one()
     local t = {x = 1}
     lu.assertNotIs(travel(t), t)

@@ -3,7 +3,7 @@
 #include <stdint.h>
 
 static const lm_kind buffer_kind = {"mpi.buffer", sizeof(lm_buffer)};
-static const char scratch_key = 0;
+static const char scratch_key, spare_key;
 
 /* What the shared buffer keeps between uses; more is given back at the next use. */
 #define KEEP ((size_t)1 << 20)
@@ -29,6 +29,25 @@ lm_buffer *lm_scratch(lua_State *L)
     b->size = 0;
     if (b->capacity > KEEP) buffer_resize(L, b, 0);
     return b;
+}
+
+lm_buffer *lm_keepscratch(lua_State *L)
+{
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &scratch_key);
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &spare_key) == LUA_TNIL) {
+        /* making one must not run a finalizer that encodes something */
+        lua_pop(L, 1);
+        bool running = lua_gc(L, LUA_GCISRUNNING);
+        lua_gc(L, LUA_GCSTOP);
+        lm_newbuffer(L);
+        if (running) lua_gc(L, LUA_GCRESTART);
+    }
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &scratch_key);
+    lua_pushnil(L);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &spare_key);
+    lm_newbuffer(L);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &spare_key);
+    return lua_touserdata(L, -1);
 }
 
 bool lm_reserve(lua_State *L, lm_buffer *b, size_t n)
@@ -71,4 +90,6 @@ void luaopen_buffer(lua_State *L)
     lua_pop(L, 1);
     lm_newbuffer(L);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &scratch_key);
+    lm_newbuffer(L);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &spare_key);
 }

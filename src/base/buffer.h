@@ -20,6 +20,9 @@ void lm_closebuffer(lua_State *L, lm_buffer *b);
 /* The buffer every encoding of this state shares, emptied. Valid until the next call. */
 lm_buffer *lm_scratch(lua_State *L);
 
+/* Pushes that buffer, with what it holds, to be the caller's own; encodings share another one from then on. */
+lm_buffer *lm_keepscratch(lua_State *L);
+
 /* Makes sure that n more bytes fit; false when memory is out, and the buffer is as it was. */
 bool lm_reserve(lua_State *L, lm_buffer *b, size_t n);
 

@@ -27,6 +27,8 @@ typedef struct block {
     char body[BODY];
 } block;
 
+#define FEW 8 /* ranks whose blocks lie on the C stack */
+
 #define BCAST_BODY (2 * BLOCK - sizeof(head))
 
 /* --- encoding under protection ---------------------------------------------------------------------------- */
@@ -82,6 +84,25 @@ static parcel parcel_encode(lua_State *L, int index, lm_buffer *b)
         lua_pop(L, 2);
     }
     return (parcel){at, b->size - at, !fine};
+}
+
+/* The same as all there is: in a buffer of this call's own, or when it takes at most `room` bytes in the shared one,
+   to be copied before anything else is made. */
+static lm_buffer *parcel_alone(lua_State *L, int index, size_t room, parcel *p)
+{
+    lm_buffer *b = lm_scratch(L);
+    if (!encode(L, index, b)) { /* anew, so that the message lies in a safe place */
+        lua_pop(L, 1);
+        b = own_buffer(L);
+        *p = parcel_encode(L, index, b);
+        return b;
+    }
+    if (b->size > room) {
+        b = lm_keepscratch(L);
+        lua_toclose(L, -1);
+    }
+    *p = (parcel){0, b->size, false};
+    return b;
 }
 
 static const char *parcel_mistake(lua_State *L, const parcel *p, const lm_buffer *b)
@@ -199,9 +220,8 @@ static int values_bcast(lua_State *L)
 {
     lua_settop(L, 3);
     call k = call_begin(L, "bcast", 3);
-    lm_buffer *b = own_buffer(L);
     parcel p = {0};
-    if (k.c->rank == k.root) p = parcel_encode(L, 2, b);
+    lm_buffer *b = k.c->rank == k.root ? parcel_alone(L, 2, BCAST_BODY, &p) : NULL;
     call_agree_parcel(&k, &p, b);
     if (!bcast(&k, k.root, &p, b)) return luaL_error(L, "%s", lua_tostring(L, -1));
     if (k.c->rank == k.root) lua_pushvalue(L, 2);
@@ -250,17 +270,17 @@ static void gather(call *k, int root, const parcel *p, const lm_buffer *b)
 {
     lua_State *L = k->L;
     lm_comm *c = k->c;
-    block mine, *all = NULL;
+    block mine, few[FEW], *all = few;
     bool here = c->rank == root;
     block_fill(&mine, p, b, here || p->size <= BODY ? 0 : next_sequence(c, root));
-    if (here) all = lua_newuserdatauv(L, sizeof(block) * (size_t)c->size, 0);
+    if (here && c->size > FEW) all = lua_newuserdatauv(L, sizeof(block) * (size_t)c->size, 0);
     lm_wait(L, k->name, "root", root, -1);
     lm_mpi(L, MPI_Gather(&mine, BLOCK, MPI_BYTE, all, BLOCK, MPI_BYTE, root, c->comm), k->name);
     if (here) {
         push_list(k, c->size, NULL, all, p, b, NULL);
-        lua_remove(L, -2);
+        if (all != few) lua_remove(L, -2);
+        return;
     }
-    if (here) return;
     if (p->size > BODY) {
         MPI_Request request = long_isend(k, b->data + p->at, &mine.head, root);
         long_wait(k, 1, &request);
@@ -272,8 +292,8 @@ static int values_gather(lua_State *L)
 {
     lua_settop(L, 3);
     call k = call_begin(L, "gather", 3);
-    lm_buffer *b = own_buffer(L);
-    parcel p = parcel_encode(L, 2, b);
+    parcel p;
+    lm_buffer *b = parcel_alone(L, 2, BODY, &p);
     call_agree_parcel(&k, &p, b);
     gather(&k, k.root, &p, b);
     if (p.failed) return luaL_error(L, "%s", parcel_mistake(L, &p, b));
@@ -285,11 +305,12 @@ static int values_allgather(lua_State *L)
     lua_settop(L, 2);
     call k = call_begin(L, "allgather", 0);
     lm_comm *c = k.c;
-    lm_buffer *b = own_buffer(L);
-    parcel p = parcel_encode(L, 2, b);
+    parcel p;
+    lm_buffer *b = parcel_alone(L, 2, BODY, &p);
     call_agree_parcel(&k, &p, b);
-    block mine, *all = lua_newuserdatauv(L, sizeof(block) * (size_t)c->size, 0);
+    block mine, few[FEW], *all = few;
     block_fill(&mine, &p, b, 0);
+    if (c->size > FEW) all = lua_newuserdatauv(L, sizeof(block) * (size_t)c->size, 0);
     lm_mpi(L, MPI_Allgather(&mine, BLOCK, MPI_BYTE, all, BLOCK, MPI_BYTE, c->comm), k.name);
     uint64_t total = 0;
     for (int r = 0; r < c->size; r++)
