@@ -32,6 +32,11 @@ local function union(a, b)
     return a
 end
 
+require "mpi.pool" -- adds to mpi what is loaded when it is used
+
+local pool_methods = {}
+mpi.pool(function (pool) pool_methods = {methods(pool), methods(pool:submit(print))} end, mpi.COMM_SELF)
+
 -- owner → set of names, as they are in the program
 local public = {
     mpi = names(mpi),
@@ -39,13 +44,15 @@ local public = {
     array = union(names(mpi.array), methods(mpi.array.zeros(1))),
     request = mpi.comm.ibarrier and methods(mpi.COMM_SELF:ibarrier()),
     lu = names(lu),
+    pool = union({ids = true}, pool_methods[1]),
+    future = union({rank = true, t0 = true, t1 = true}, pool_methods[2]),
     status = {source = true, tag = true, count = true, cancelled = true},
 }
 
 -- Those of which everything must be documented: each that has a stub of its own. LuaUnit has its own documentation.
 local complete = {}
-for _, owner in ipairs {"mpi", "comm", "array", "request"} do
-    if source("meta." .. owner) then table.insert(complete, owner) end
+for _, owner in ipairs {"mpi", "comm", "array", "request", "pool", "future"} do
+    if owner == "future" or source("meta." .. owner) then table.insert(complete, owner) end
 end
 
 local documented = {}

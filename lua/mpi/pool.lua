@@ -9,7 +9,7 @@
 local mpi = require "mpi"
 local ranks = require "mpi.ranks"
 local serve = require "mpi.serve"
-local clock = serve.clock
+local clock, kind = serve.clock, math.type
 
 -- Tags on a pool's own communicator. TASK: rank 0 to another rank, {sequence number, packed}, or {stop = true, …}.
 -- RESULT: back, {sequence number, whether all went well, packed, begin, end}. NOTE: two integers.
@@ -491,7 +491,7 @@ end
 -- Pools and parts ---------------------------------------------------------------------------------------------
 
 function Part:__index(key)
-    if math.type(key) == "integer" then return self {key} end
+    if kind(key) == "integer" then return self {key} end
     return methods[key]
 end
 
