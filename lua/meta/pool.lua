@@ -107,6 +107,41 @@ function pool:gather(name) end
 
 --- ## Work for whoever is free
 
+--- Does `f(item, index)` for every item, as `comm:map` does: no rank waits for another, rank 0 works too.
+---
+---     local squares = pool:map(function (x) return x * x end, {1, 2, 3, 4, 5, 6, 7, 8})
+---
+--- Function and items come from rank 0, and the results go there. Options as of `comm:map`, except `to`, `root`, `items`.
+--- The ranks first end what they were given before. In `info.per_rank` entry i is of rank `ids[i]`.
+---@param f fun(item: any, index: integer): any
+---@param items any[]|mpi.array|integer|(fun(): any)
+---@param opts? table
+---@return any[]|mpi.array results
+---@return mpi.map_info info
+function pool:map(f, items, opts) end
+
+--- As `map` where each item is a list of arguments: calls `f(a, b, …)`.
+---
+---     pool:starmap(math.max, {{1, 5}, {7, 2}})   --> {5, 7}
+---@param f fun(...): any
+---@param items any[][]|mpi.array lists, or the rows of an array
+---@param opts? table
+---@return any[]|mpi.array results
+---@return mpi.map_info info
+function pool:starmap(f, items, opts) end
+
+--- A loop over the results as they come, as `comm:imap`: index and result.
+---
+---     for i, result in pool:imap(simulate, parameters) do print(i, result) end
+---
+--- Options: `ordered`, `ahead`, `seed`, and with rank 0 in the part `schedule`, `chunk` and `progress`. Until the loop ends,
+--- its ranks cannot be given other work than by `submit`, which waits.
+---@param f fun(item: any, index: integer): any
+---@param items any[]|mpi.array|integer|(fun(): any)
+---@param opts? table
+---@return fun(): integer?, any
+function pool:imap(f, items, opts) end
+
 --- Has one rank call `f(…)`. Does not wait.
 ---@param f fun(...): any
 ---@param ... any

@@ -7,6 +7,8 @@
 -- instructions of whatever it runs, so that nobody waits for it.
 
 local mpi = require "mpi"
+local handout = require "mpi.handout"
+local poolmap = require "mpi.poolmap"
 local ranks = require "mpi.ranks"
 local serve = require "mpi.serve"
 local clock, kind = serve.clock, math.type
@@ -25,7 +27,7 @@ local FAREWELL = 1    -- seconds that an error waits for tasks under way to give
 -- Doing a task ------------------------------------------------------------------------------------------------
 
 -- What can be asked for by name instead of by a function.
-local operations = {}
+local operations = poolmap.operations
 
 -- The value that "a.b" names among the globals.
 local function lookup(path)
@@ -145,7 +147,7 @@ local Desk = {}
 Desk.__index = Desk
 
 local Part = {}     -- metatable of pools and their parts
-local methods = {}  -- theirs
+local methods = poolmap.methods
 
 -- The part of these ranks: one for each list of ranks, with the queue of what was submitted to it.
 function Desk:part(ids)
@@ -206,7 +208,10 @@ function Desk:finish(task, state, packed, began, finished)
     if task.state == "queued" then self.queued = self.queued - 1 end
     self.finished, self.open = self.finished + 1, self.open - 1
     task.state, task.packed, task.t0, task.t1, task.order = state, packed, began, finished, self.finished
-    for _, list in ipairs(task.watchers or {}) do table.insert(list, task) end
+    for _, list in ipairs(task.watchers or {}) do
+        list.n = list.n + 1
+        list[list.n] = task
+    end
 end
 
 -- Sends a task to another rank, behind what that one has.
@@ -228,7 +233,7 @@ function Desk:hand_out(ahead)
         for rank = 1, self.size - 1 do
             if self.queued == 0 then return end
             local worker = self.workers[rank]
-            local task = #worker < most and not worker.gone and self:next_task(rank)
+            local task = #worker < most and not worker.gone and not worker.reserved and self:next_task(rank)
             if task then self:ship(task, rank) end
         end
     end
@@ -243,7 +248,8 @@ function Desk:call_back(idle)
             local entry = worker[i]
             local part, free = entry.task.part, false
             for other = idle and 0 or 1, self.size - 1 do
-                free = free or part.member[other] and (other == 0 or #self.workers[other] == 0 and not self.workers[other].gone)
+                local own = self.workers[other]
+                free = free or part.member[other] and (other == 0 or #own == 0 and not own.gone and not own.reserved)
             end
             if free and not entry.called_back and not entry.task.pinned and entry.task.state == "running" then
                 local left = worker.since + BEHIND - clock()
@@ -339,6 +345,71 @@ function Desk:attend(call, ready, choose, timeout)
     end
 end
 
+-- Puts a task into the part's queue; in the end it gets into the list `completed`, if there is one.
+function Desk:submit(part, packed, completed)
+    self.turning = true
+    local task = self:new_task(part, packed)
+    task.watchers = completed and {completed}
+    self:enqueue(task)
+    self:turn()
+    self.turning = false
+    return task
+end
+
+-- Gives every rank of the part a task, the same or (list of packed ones) each its own: → list of tasks, and which of them
+-- this rank is to do.
+function Desk:give(part, packed)
+    local tasks, own = {}, nil
+    self.turning = true
+    for i, rank in ipairs(part.ids) do
+        local task = self:new_task(part, type(packed) == "table" and packed[i] or packed)
+        tasks[i], task.pinned = task, true
+        if rank == 0 then own = task else self:ship(task, rank) end
+    end
+    self.turning = false
+    return tasks, own
+end
+
+function Desk:attend_all(call, tasks)
+    local first = 1 -- that has not ended
+    self:attend(call, function ()
+        while tasks[first] and ended[tasks[first].state] do first = first + 1 end
+        return not tasks[first]
+    end)
+end
+
+-- Has every rank of the part do a task at once, given as above: → list of what they return first.
+function Desk:on_each(part, packed)
+    local tasks, own = self:give(part, packed)
+    if own then self:do_here(own) end
+    self:attend_all("pool:call", tasks)
+    local results, errors = {n = #tasks}, {}
+    for i, task in ipairs(tasks) do
+        local content = mpi.unpack(task.packed)
+        if task.state == "done" then results[i] = content[1]
+        else
+            content.rank = part.ids[i]
+            table.insert(errors, content)
+        end
+    end
+    if #errors > 0 then error(ranks.failure(errors), 0) end
+    return results
+end
+
+-- Keeps submitted tasks away from the ranks of the part, and waits until they have none.
+function Desk:reserve(part, on)
+    for _, rank in ipairs(part.ids) do
+        if rank > 0 then self.workers[rank].reserved = on end
+    end
+    if not on then return end
+    self:attend("pool:map", function ()
+        for _, rank in ipairs(part.ids) do
+            if rank > 0 and #self.workers[rank] > 0 then return false end
+        end
+        return true
+    end)
+end
+
 -- What this rank does while it waits for a future: that one when it can, else the next one; when the time is limited,
 -- only what no other rank can do.
 function Desk:chooser(future, timeout)
@@ -364,14 +435,19 @@ function Desk:cancel(task)
     return open
 end
 
-function Desk:check_use(call, level)
+-- Raises what keeps a call from being made; with `part` those by which all of its ranks do something at once.
+function Desk:check_use(call, level, part)
+    for _, rank in ipairs(part and part.ids or {}) do
+        if rank > 0 and self.workers[rank].reserved then error(("%s: an imap has not ended on rank %d"):format(call, rank), level + 1) end
+    end
     if self.depth > 0 then error(call .. ": a task cannot use its pool", level + 1) end
     if self.closed then error(call .. ": the pool has ended", level + 1) end
 end
 
 -- The end of the function, by `problem` or without: what is open is cancelled, the other ranks are let go.
-function Desk:close(problem)
+function Desk:close(problem, before)
     serve.tick(self.outer)
+    if self.loop then getmetatable(self.loop).__close(self.loop, "the pool's function ended") end
     self.closed, self.turning = true, true
     for _, part in ipairs(self.parts) do
         for i = part.queue.first, part.queue.last do
@@ -406,6 +482,7 @@ function Desk:close(problem)
         if not worker.gone then self.comm:isend(stop, rank, TASK):wait() end
     end
     serve.leave(self.comm)
+    poolmap.leave(before, tidy)
     if tidy then self.comm:free() end
 end
 
@@ -456,7 +533,7 @@ local function as_completed(futures)
     if type(futures) ~= "table" then
         error(("bad argument #1 to 'as_completed' (list of futures expected, got %s)"):format(type(futures)), 2)
     end
-    local list, n = {}, futures.n or #futures
+    local list, n = {n = 0}, futures.n or #futures
     for i = 1, n do
         local future = futures[i]
         if getmetatable(future) ~= Future then
@@ -468,7 +545,9 @@ local function as_completed(futures)
     if desk then desk.turning = true end
     for i = 1, n do
         local future = futures[i]
-        if ended[future.state] then table.insert(list, future)
+        if ended[future.state] then
+            list.n = list.n + 1
+            list[list.n] = future
         else
             future.watchers = future.watchers or {}
             table.insert(future.watchers, list)
@@ -523,50 +602,17 @@ local function pack(level, f, ...)
 end
 
 local function check(part, call, f, expected)
-    part.desk:check_use("pool:" .. call, 3)
+    part.desk:check_use("pool:" .. call, 3, call ~= "submit" and part)
     if type(f) ~= expected then error(("bad argument #1 to '%s' (%s expected, got %s)"):format(call, expected, type(f)), 3) end
 end
 
 function methods:submit(f, ...)
     check(self, "submit", f, "function")
-    local packed, desk = pack(2, f, ...), self.desk
-    desk.turning = true
-    local task = desk:new_task(self, packed)
-    desk:enqueue(task)
-    desk:turn()
-    desk.turning = false
-    return task
+    return self.desk:submit(self, pack(2, f, ...))
 end
 
--- Has every rank of the part do a task at once, the same or (list of packed ones) each its own: → list of what they
--- return first.
-local function on_each(part, packed)
-    local desk, tasks, own = part.desk, {}, nil
-    desk.turning = true
-    for i, rank in ipairs(part.ids) do
-        local task = desk:new_task(part, type(packed) == "table" and packed[i] or packed)
-        tasks[i], task.pinned = task, true
-        if rank == 0 then own = task else desk:ship(task, rank) end
-    end
-    desk.turning = false
-    if own then desk:do_here(own) end
-    local first = 1 -- that has not ended
-    desk:attend("pool:call", function ()
-        while tasks[first] and ended[tasks[first].state] do first = first + 1 end
-        return not tasks[first]
-    end)
-    local results, errors = {n = #tasks}, {}
-    for i, task in ipairs(tasks) do
-        local content = mpi.unpack(task.packed)
-        if task.state == "done" then results[i] = content[1]
-        else
-            content.rank = part.ids[i]
-            table.insert(errors, content)
-        end
-    end
-    if #errors > 0 then error(ranks.failure(errors), 0) end
-    return results
-end
+-- → list of what the ranks return first
+local function on_each(part, packed) return part.desk:on_each(part, packed) end
 
 function methods:call(f, ...)
     check(self, "call", f, "function")
@@ -593,7 +639,7 @@ function methods:pull(name)
     return on_each(self, pack(2, "get", name))
 end
 
-local function is_array(value) return type(value) == "userdata" and pcall(value.dtype, value) end
+local is_array = handout.is_array
 
 -- The items of a list or array from `first` to `last`.
 local function slice(items, first, last)
@@ -684,24 +730,26 @@ local function lead(comm, f, outer)
         if outer then return outer() end
         if desk.open == 0 then return false end
     end)
-    local before = leading
+    local before, inner = leading, poolmap.enter(comm)
     local guard <close> = setmetatable({}, {__close = function (_, problem)
         leading = before
-        desk:close(problem)
+        desk:close(problem, inner)
     end})
     leading = desk
     return f(desk:part(ids))
 end
 
 local function follow(comm, shift, outer)
-    local stop
+    local before, stop = poolmap.enter(comm), nil
     do
         local guard <close> = setmetatable({}, {__close = function ()
             serve.tick(outer)
             serve.leave(comm)
+            if not stop then poolmap.leave(before) end
         end})
         stop = serve_tasks(comm, shift, outer)
     end
+    poolmap.leave(before, stop.tidy)
     if stop.tidy then comm:free() end
     if stop.failed then
         mpi.sleep(0.02) -- so that rank 0, whose stack shows where, is the first to tell of an error that nobody catches

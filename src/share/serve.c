@@ -40,7 +40,8 @@ static const char tick_key = 0; /* registry: the function that the tick calls */
 static int serve_wait(lua_State *L)
 {
     static const char *const calls[] = {"mpi.pool", "pool:call", "future:get", "future:wait", "future:done",
-                                        "mpi.as_completed", "the end of mpi.pool", NULL};
+                                        "mpi.as_completed", "pool:map", "pool:imap", "the end of mpi.pool",
+                                        NULL};
     lm_comm *c = lm_checkcomm(L, 1);
     const char *call = calls[luaL_checkoption(L, 2, NULL, calls)];
     bool limited = !lua_isnoneornil(L, 3);

@@ -1,0 +1,267 @@
+-- pool:map, imap and starmap: comm:map and its kin on a communicator of the part, with function and items from rank 0.
+--
+-- Ranks at a map do nothing else, so first all of the part become free and take the function; what goes wrong with that
+-- is told before any of them waits for another. A part without rank 0 maps by itself what its first rank is given; its
+-- imap is made of submitted tasks, since items may come from a generator on rank 0, and results go there.
+
+local mpi = require "mpi"
+local handout = require "mpi.handout"
+local ranks = require "mpi.ranks"
+local serve = require "mpi.serve"
+
+local GROUP = 4 -- tag, while a communicator is made
+
+-- On every rank --------------------------------------------------------------------------------------------------
+
+-- The pool that this rank does tasks of: its communicator, those of parts in the order in which they were made, and
+-- what was prepared.
+local pool
+
+--- → what to give to leave
+local function enter(comm)
+    local before = pool
+    pool = {comm = comm, groups = {}}
+    return before
+end
+
+--- Collective when `tidy`.
+local function leave(before, tidy)
+    for _, group in ipairs(tidy and pool.groups or {}) do group:free() end
+    pool = before
+end
+
+-- f for items that are lists of arguments.
+local function spread(f)
+    return function (arguments)
+        if type(arguments) ~= "table" then arguments = arguments:totable() end
+        return f(table.unpack(arguments, 1, arguments.n or #arguments))
+    end
+end
+
+local operations = {}
+
+function operations.prepare(call, f, opts, items)
+    pool.prepared = {call = call, f = call == "starmap" and spread(f) or f, opts = opts, items = items}
+end
+
+-- Collective on the part: what was prepared.
+function operations.map(ids)
+    local job, key = pool.prepared, table.concat(ids, ",")
+    local group = pool.groups[key]
+    if not group then
+        group = serve.group(pool.comm, ids, GROUP)
+        table.insert(pool.groups, group)
+        pool.groups[key] = group
+    end
+    pool.prepared = nil
+    if job.call ~= "imap" then return group:map(job.f, job.items, job.opts) end
+    local next, _, _, loop = group:imap(job.f, job.items, job.opts)
+    if loop then return next, loop end
+    next()
+end
+
+-- One item of an imap.
+function operations.item(f, seed, item, index)
+    local state = seed and handout.random()
+    if seed then math.randomseed(seed, index) end
+    local function put_back(...)
+        if state then handout.random(state) end
+        return ...
+    end
+    return put_back(f(item, index))
+end
+
+-- On rank 0 ------------------------------------------------------------------------------------------------------
+
+-- Checks what a method was given: → the options as they are for the part's own communicator.
+local function check(part, call, f, opts)
+    part.desk:check_use("pool:" .. call, 3, part)
+    if type(f) ~= "function" then error(("bad argument #1 to '%s' (function expected, got %s)"):format(call, type(f)), 3) end
+    if opts ~= nil and type(opts) ~= "table" then
+        error(("bad argument #3 to '%s' (table of options expected, got %s)"):format(call, type(opts)), 3)
+    end
+    local own = {root = 0, to = 0}
+    for i, rank in ipairs(part.ids) do
+        if rank == 0 then own = {root = i - 1, to = i - 1} end
+    end
+    for name, value in pairs(opts or {}) do
+        if own[name] or name == "items" then
+            error(("bad argument #3 to '%s' (option '%s': in a pool items come from rank 0, and results go there)"):format(call, name), 3)
+        end
+        own[name] = value
+    end
+    return own
+end
+
+-- The items, and the length of a list, as a list that can be sent.
+local function listed(items)
+    if type(items) ~= "function" then return items end
+    local list = {n = 0}
+    for item in items do
+        list.n = list.n + 1
+        list[list.n] = item
+    end
+    return list
+end
+
+-- A rank of the part's communicator as the pool knows it.
+local function renumber(part, object)
+    if type(object) == "table" and math.type(object.rank) == "integer" then object.rank = part.ids[object.rank + 1] end
+    return object
+end
+
+-- Frees the ranks of the part for a map and gives them the function: → tasks of the map, under way on other ranks, and
+-- rank 0's own.
+local function begin(part, call, f, own, items)
+    local desk, packed, into = part.desk, {}, own.into
+    for i in ipairs(part.ids) do
+        local given = i == 1 and not part.member[0]
+        own.into = given and into or nil
+        local fine, text = pcall(mpi.pack, {f = "prepare", args = {n = 4, call, f, own, given and items or nil}})
+        if not fine then error((text:gsub("value%.args%[2%]", "value.f"):gsub("value%.args%[4%]", "items")), 3) end
+        packed[i] = text
+    end
+    desk:reserve(part, true)
+    local fine, problem = pcall(desk.on_each, desk, part, packed)
+    if not fine then
+        desk:reserve(part, false)
+        error(problem, 0)
+    end
+    return desk:give(part, mpi.pack {f = "map", args = {n = 1, part.ids}})
+end
+
+-- The ranks of the part are no longer at a map.
+local function finish(part, tasks, here)
+    local desk = part.desk
+    if here then desk:finish(here, "done") end
+    desk:attend_all("pool:map", tasks)
+    desk:reserve(part, false)
+end
+
+-- Does this rank's share as a task is done: → as pcall
+local function as_task(desk, f, ...)
+    local function after(...)
+        desk.depth = desk.depth - 1
+        return ...
+    end
+    desk.depth = desk.depth + 1
+    return after(pcall(f, ...))
+end
+
+local function map(part, call, f, items, opts)
+    local own = check(part, call, f, opts)
+    local into, fine, results, info = own.into, nil, nil, nil
+    if not part.member[0] then items = listed(items) end
+    local tasks, here = begin(part, call, f, own, items)
+    if here then
+        pool.prepared.opts.into, pool.prepared.items = into, items
+        fine, results, info = as_task(part.desk, operations.map, part.ids)
+    end
+    finish(part, tasks, here)
+    if not here then
+        fine, results, info = pcall(tasks[1].get, tasks[1])
+        if not fine and results.value then results = results.value end
+    end
+    if not fine then error(renumber(part, results), 0) end
+    for _, list in ipairs {info.tasks or {}, info.errors or {}} do
+        for _, entry in ipairs(list) do renumber(part, entry) end
+    end
+    if into and not here then
+        into:copyfrom(results)
+        results = into
+    end
+    return results, info
+end
+
+-- The loop of an imap whose part has rank 0.
+local function loop_here(part, f, items, own)
+    local desk = part.desk
+    local tasks, here = begin(part, "imap", f, own)
+    pool.prepared.items = items
+    local self = {}
+    local function over()
+        desk.loop = nil
+        finish(part, tasks, here)
+    end
+    local fine, step, loop = as_task(desk, operations.map, part.ids)
+    if not fine then
+        over()
+        error(step, 0)
+    end
+    desk.loop = setmetatable(self, {__close = function (_, problem)
+        if desk.loop ~= self then return end
+        as_task(desk, getmetatable(loop).__close, loop, problem)
+        over()
+    end})
+    return function ()
+        if desk.loop ~= self then return nil end
+        local well, index, value = as_task(desk, step)
+        if well and index then return index, value end
+        over()
+        if not well then error(renumber(part, index), 0) end
+    end, nil, nil, self
+end
+
+-- A function that gives index and item; nothing at the end.
+local function each(items)
+    local i, n = 0, nil
+    if type(items) ~= "function" then n = math.type(items) and items or type(items) == "table" and items.n or #items end
+    return function ()
+        i = i + 1
+        if not n then
+            local item = items()
+            if item ~= nil then return i, item end
+        elseif i <= n then return i, math.type(items) and i or items[i]
+        end
+    end
+end
+
+-- The loop of an imap whose part is without rank 0: at most `most` items are given and not yet taken.
+local function loop_of_tasks(part, f, items, own)
+    local desk, next_item, most = part.desk, each(items), own.ahead or 4 * #part.ids
+    local tasks, count, ended = {}, 0, false -- tasks: by index
+    local completed, taken = {n = 0}, 0      -- in the order in which they end
+    local function give()
+        while not ended and count < most do
+            local i, item = next_item()
+            ended = i == nil
+            if not ended then
+                local task = desk:submit(part, mpi.pack {f = "item", args = {n = 4, f, own.seed, item, i}}, not own.ordered and completed)
+                task.index, tasks[i], count = i, task, count + 1
+            end
+        end
+    end
+    local function stop()
+        ended, count = true, 0
+        for _, task in pairs(tasks) do desk:cancel(task) end
+    end
+    return function ()
+        give()
+        if count == 0 then return nil end
+        taken, count = taken + 1, count - 1
+        if own.ordered then tasks[taken]:wait()
+        else desk:attend("pool:imap", function () return completed[taken] end)
+        end
+        local task = own.ordered and tasks[taken] or completed[taken]
+        tasks[task.index], completed[taken] = nil, nil
+        local fine, value = pcall(task.get, task)
+        if fine then return task.index, value end
+        stop()
+        value.index = task.index
+        error(value, 0)
+    end, nil, nil, setmetatable({}, {__close = stop})
+end
+
+--- The methods of pools.
+local methods = {}
+
+function methods:map(f, items, opts) return map(self, "map", f, items, opts) end
+
+function methods:starmap(f, items, opts) return map(self, "starmap", f, items, opts) end
+
+function methods:imap(f, items, opts)
+    local own = check(self, "imap", f, opts)
+    return (self.member[0] and loop_here or loop_of_tasks)(self, f, items, own)
+end
+
+return {enter = enter, leave = leave, operations = operations, methods = methods}
