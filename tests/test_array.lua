@@ -120,6 +120,29 @@ function TestArray:test_of_takes_nested_lists()
     lu.assertTrue(array.of(array.ones(2)) == array.ones(2))
 end
 
+function TestArray:test_of_makes_rows_of_arrays()
+    local a, b = array.of({1, 2}, "int8"), array.of({3, 200}, "uint8")
+    lu.assertEquals(array.of {a, b}:totable(), {{1, 2}, {3, 200}})
+    lu.assertEquals(array.of {a, b}:dtype(), "int16")
+    lu.assertEquals(array.of({a, b}, "float32"):dtype(), "float32")
+    local m = array.range(1, 6):reshape {3, 2}
+    lu.assertTrue(array.of {m[1], m[2], m[3]} == m)
+    lu.assertTrue(array.of {m:col(1), m:col(2)} == m:t():copy())
+    lu.assertEquals(shape_of(array.of {{m, m}, {m, m + 0.5}}), {2, 2, 3, 2})
+    lu.assertEquals(array.of {{m, m}, {m, m + 0.5}}:dtype(), "float64")
+    lu.assertEquals(array.of {array.full({}, 3), array.full({}, 4)}:totable(), {3, 4})
+    lu.assertEquals(shape_of(array.of {array.zeros {0, 2}}), {1, 0, 2})
+    lu.assertEquals(array.of(comm:allgather(array.full(2, comm:rank()))):sum(), comm:size() * (comm:size() - 1))
+    fails({"value[2]", "(2)", "(3, 2)"}, array.of, {m, a})
+    fails({"value[2] is number", "array"}, array.of, {a, 1})
+    fails({"value[2] is an array", "number"}, array.of, {1, a})
+    fails({"value[2] is table", "array"}, array.of, {a, {1, 2}})
+    fails({"value[2]", "list"}, array.of, {{1}, a})
+    fails("deeper than 8", array.of, {{{{{{{m}}}}}}})
+    b:free()
+    fails({"value[2]", "freed"}, array.of, {a, b})
+end
+
 function TestArray:test_totable_and_of_are_inverse()
     for _, dtype in ipairs(dtypes) do
         local a = array.range(1, 24):as(dtype):reshape {2, 3, 4}

@@ -104,11 +104,14 @@ function array.full(shape, value, dtype) end
 function array.eye(n, dtype) end
 
 --- An array of the numbers in a list, of rows in a list of lists, and so on. All lists of one depth have the same
---- length; what is no number raises and names its place. Of an array it makes a copy.
+--- length; what is no number raises and names its place. Lists may hold arrays of one shape: they become the rows
+--- of an array that holds all of them (`array.concat` joins them without a new dimension). Of an array it makes a
+--- copy.
 ---
 ---     local m = array.of{{1, 2}, {3, 4}}
+---     local rows = array.of(comm:allgather(m[1]))
 ---@param list table | mpi.array
----@param dtype? dtype default "float64"
+---@param dtype? dtype default "float64"; of arrays, what holds them all
 ---@return mpi.array
 function array.of(list, dtype) end
 
@@ -197,7 +200,8 @@ function a:get(...) end
 ---@param ... number
 function a:set(...) end
 
---- For a loop over positions and elements, or rows; faster than indexing. `pairs(a)` is the same.
+--- For a loop over positions and elements, or rows; faster than indexing. `pairs(a)` is the same; Lua's own
+--- `ipairs(a)` would ask for the element behind the last, which raises.
 ---
 ---     for i, x in a:ipairs() do print(i, x) end
 ---@return function
@@ -734,7 +738,7 @@ function a:min(axis) end
 ---@return number | mpi.array
 function a:max(axis) end
 
---- The mean, in float64.
+--- The mean, in float64; of nothing NaN.
 ---@param axis? integer from 1
 ---@return number | mpi.array
 function a:mean(axis) end

@@ -131,60 +131,125 @@ static const char *of_place(lua_State *L, const int64_t *at, int depth)
     return lua_tostring(L, -1);
 }
 
-/* Stores the list on top of the stack, at depth d, and those in it. */
-static void of_list(lua_State *L, lm_array *a, int d, int64_t *at, char **to)
+/* Lists in lists, so many deep, and in the innermost either numbers or arrays; they go into an array. */
+typedef struct nest {
+    lm_array *into;
+    int lists;
+    bool arrays;
+    int64_t at[LM_MAXDIM];
+} nest;
+
+/* The number on top of the stack. */
+static void of_number(lua_State *L, const nest *n, char *to)
 {
-    lua_Unsigned n = lua_rawlen(L, -1);
-    if (n != (lua_Unsigned)a->shape[d])
-        luaL_error(L, "%s has %I entries, expected %I as in the lists before", of_place(L, at, d), (lua_Integer)n,
+    const lm_dtypeinfo *info = &lm_dtypes[n->into->dtype];
+    int whole = 1;
+    if (lua_type(L, -1) != LUA_TNUMBER)
+        luaL_error(L, "%s is %s, expected a number", of_place(L, n->at, n->lists),
+                   lm_toarray(L, -1) ? "an array" : luaL_typename(L, -1));
+    lua_Number x = lua_tonumber(L, -1);
+    if (info->kind != 'f') lua_tointegerx(L, -1, &whole);
+    if (!whole)
+        luaL_error(L, "%s is %f, expected a number that %s holds", of_place(L, n->at, n->lists), x, info->name);
+    lm_setelement(L, -1, n->into->dtype, to);
+}
+
+/* The array on top of the stack: all dimensions behind those of the lists. */
+static void of_array(lua_State *L, const nest *n, char *to)
+{
+    const lm_array *from = lm_toarray(L, -1);
+    lm_array part = *n->into;
+    part.ndim -= n->lists;
+    part.data = to;
+    memmove(part.shape, part.shape + n->lists, part.ndim * sizeof *part.shape);
+    memmove(part.stride, part.stride + n->lists, part.ndim * sizeof *part.stride);
+    lm_settle(&part);
+    if (!from)
+        luaL_error(L, "%s is %s, expected an array as before", of_place(L, n->at, n->lists), luaL_typename(L, -1));
+    if (!from->block->data) luaL_error(L, "%s: the array's memory was freed", of_place(L, n->at, n->lists));
+    if (from->ndim != part.ndim || memcmp(from->shape, part.shape, part.ndim * sizeof *part.shape)) {
+        const char *shape = lm_pushshape(L, from->ndim, from->shape);
+        luaL_error(L, "%s has shape %s, expected %s as in the arrays before", of_place(L, n->at, n->lists), shape,
+                   lm_pushshape(L, part.ndim, part.shape));
+    }
+    lm_convert(&part, from);
+}
+
+/* The list on top of the stack, d deep, and what is in it. */
+static void of_list(lua_State *L, nest *n, int d, char *to)
+{
+    const lm_array *a = n->into;
+    lua_Unsigned entries = lua_rawlen(L, -1);
+    if (entries != (lua_Unsigned)a->shape[d])
+        luaL_error(L, "%s has %I entries, expected %I as in the lists before", of_place(L, n->at, d), (lua_Integer)entries,
                    (lua_Integer)a->shape[d]);
-    for (at[d] = 0; at[d] < a->shape[d]; at[d]++) {
-        int type = lua_rawgeti(L, -1, at[d] + 1);
-        if (d < a->ndim - 1) {
+    for (int64_t i = 0; i < a->shape[d]; i++, to += a->stride[d] * lm_dtypes[a->dtype].size) {
+        n->at[d] = i;
+        int type = lua_rawgeti(L, -1, i + 1);
+        if (d < n->lists - 1) {
             if (type != LUA_TTABLE)
-                luaL_error(L, "%s is a %s, expected a list", of_place(L, at, d + 1), lua_typename(L, type));
-            of_list(L, a, d + 1, at, to);
+                luaL_error(L, "%s is %s, expected a list", of_place(L, n->at, d + 1), luaL_typename(L, -1));
+            of_list(L, n, d + 1, to);
+        } else if (n->arrays) {
+            of_array(L, n, to);
         } else {
-            if (type != LUA_TNUMBER)
-                luaL_error(L, "%s is a %s, expected a number", of_place(L, at, d + 1), lua_typename(L, type));
-            int whole = 1;
-            lua_Number x = lua_tonumber(L, -1);
-            if (lm_dtypes[a->dtype].kind != 'f') lua_tointegerx(L, -1, &whole);
-            if (!whole)
-                luaL_error(L, "%s is %f, expected a number that %s holds", of_place(L, at, d + 1), x,
-                           lm_dtypes[a->dtype].name);
-            lm_setelement(L, -1, a->dtype, *to);
-            *to += lm_dtypes[a->dtype].size;
+            of_number(L, n, to);
         }
         lua_pop(L, 1);
     }
+}
+
+/* The dtype that holds all arrays in the lists on top of the stack, and this one. */
+static lm_dtype of_dtype(lua_State *L, lm_dtype dtype, int lists)
+{
+    lua_Integer n = (lua_Integer)lua_rawlen(L, -1);
+    for (lua_Integer i = 1; i <= n; i++) {
+        int type = lua_rawgeti(L, -1, i);
+        const lm_array *a = lm_toarray(L, -1);
+        if (a) dtype = lm_promote(dtype, a->dtype);
+        else if (type == LUA_TTABLE && lists > 1) dtype = of_dtype(L, dtype, lists - 1);
+        lua_pop(L, 1);
+    }
+    return dtype;
 }
 
 static int create_of(lua_State *L)
 {
     lua_settop(L, 2);
     lm_dtype dtype = lm_checkdtype(L, 2, LM_FLOAT64);
-    if (lm_toarray(L, 1)) {
+    const lm_array *first = lm_toarray(L, 1);
+    if (first) {
         lm_checkarray(L, 1);
-        lm_newcopy(L, 1, lua_isnil(L, 2) ? lm_toarray(L, 1)->dtype : dtype);
+        lm_newcopy(L, 1, lua_isnil(L, 2) ? first->dtype : dtype);
         return 1;
     }
     luaL_checktype(L, 1, LUA_TTABLE);
-    int64_t shape[LM_MAXDIM], at[LM_MAXDIM];
-    int ndim = 0;
+    luaL_checkstack(L, 2 * LM_MAXDIM, NULL);
+    int64_t shape[2 * LM_MAXDIM];
+    nest n = {.lists = 0};
     lua_pushvalue(L, 1);
-    while (lua_type(L, -1) == LUA_TTABLE) {
-        if (ndim == LM_MAXDIM) return luaL_argerror(L, 1, "lists nest deeper than 8, the most dimensions an array has");
-        shape[ndim++] = (int64_t)lua_rawlen(L, -1);
+    while (lua_type(L, -1) == LUA_TTABLE && n.lists < LM_MAXDIM) {
+        shape[n.lists++] = (int64_t)lua_rawlen(L, -1);
         lua_rawgeti(L, -1, 1);
         lua_remove(L, -2);
     }
+    bool deeper = lua_type(L, -1) == LUA_TTABLE;
+    int ndim = n.lists;
+    first = lm_toarray(L, -1);
+    if (first) {
+        n.arrays = true;
+        memcpy(shape + ndim, first->shape, first->ndim * sizeof *shape);
+        ndim += first->ndim;
+    }
+    if (deeper || ndim > LM_MAXDIM)
+        return luaL_argerror(L, 1, "lists nest deeper than 8, the most dimensions an array has");
+    bool promote = n.arrays && lua_isnil(L, 2);
+    if (promote) dtype = first->dtype;
     lua_settop(L, 1);
-    lm_array *a = lm_newarray(L, dtype, ndim, shape);
-    char *to = a->data;
+    if (promote) dtype = of_dtype(L, dtype, n.lists);
+    n.into = lm_newarray(L, dtype, ndim, shape);
     lua_pushvalue(L, 1);
-    luaL_checkstack(L, LM_MAXDIM + 4, NULL);
-    of_list(L, a, 0, at, &to);
+    of_list(L, &n, 0, n.into->data);
     lua_pop(L, 1);
     return 1;
 }
