@@ -113,6 +113,7 @@ function TestNpy:test_ranks_share_the_rows_and_the_first_ones_get_one_more()
         end
     end
     fails("not a communicator", array.load, data "one_d", {comm = rank_of(3, 3)})
+    fails("not a communicator", array.load, data "one_d", {comm = 3})
 end
 
 function TestNpy:test_mapped_files_read_as_loaded_ones()
@@ -223,6 +224,9 @@ function TestNpy:test_a_mistake_on_one_rank_of_a_common_save_raises_on_all_and_l
         local function common(block, words) fails(words, array.save, path, block, {comm = comm}) end
         common(rank == last and {} or array.ones {2, 3}, {"rank " .. last, "mpi.array expected, got table"})
         common(rank == last and array.zeros {} or array.ones {2, 3}, {"rank " .. last, "0-d"})
+        fails({"rank " .. last, "string expected, got nil"}, array.save, rank ~= last and path or nil, array.ones {2, 3}, {comm = comm})
+        fails({"rank " .. last, "unknown option 'snyc'"}, array.save, path, array.ones {2, 3}, {comm = comm, snyc = rank == last or nil})
+        fails("not a communicator", array.save, path, array.ones {2, 3}, {comm = 1})
         if size > 1 then
             common(rank == last and array.ones {2, 4} or array.ones {2, 3}, {"rank " .. last, "(4)", "(3)"})
             common(rank == last and array.ones({2, 3}, "int8") or array.ones {2, 3}, {"rank " .. last, "int8", "float64"})

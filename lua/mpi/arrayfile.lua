@@ -17,12 +17,20 @@ local function failure(f, ...)
 end
 
 -- What this rank brings: dtype, shape and path, or what is wrong with it.
-local function offer(path, block)
+local function offer(path, block, options)
+    if type(path) ~= "string" then return {mistake = "bad argument #1 to 'save' (string expected, got " .. type(path) .. ")"} end
+    for name in pairs(options) do
+        if name ~= "comm" and name ~= "sync" then
+            return {path = path, mistake = ("bad argument #3 to 'save' (unknown option '%s'; known are: comm sync)"):format(name)}
+        end
+    end
     local ok, dtype = pcall(function () return block:dtype() end)
-    if not ok then return {mistake = "bad argument #2 to 'save' (mpi.array expected, got " .. type(block) .. ")"} end
-    if not pcall(block.t, block) then return {mistake = "the array's memory was freed"} end
-    if block:ndim() == 0 then return {mistake = "a 0-d array has no rows"} end
-    return {dtype = dtype, shape = {block:shape()}, path = path}
+    local mistake
+    if not ok then mistake = "bad argument #2 to 'save' (mpi.array expected, got " .. type(block) .. ")"
+    elseif not pcall(block.t, block) then mistake = "the array's memory was freed"
+    elseif block:ndim() == 0 then mistake = "a 0-d array has no rows"
+    end
+    return {path = path, mistake = mistake, dtype = dtype, shape = ok and {block:shape()}}
 end
 
 local function row_text(o) return ("%s with rows of shape (%s)"):format(o.dtype, table.concat(o.shape, ", ", 2)) end
@@ -38,11 +46,13 @@ local function misfit(offers)
     end
 end
 
-local function save(path, block, comm, sync, steps)
-    local rank = comm:rank()
-    local offers = comm:allgather(offer(path, block))
+local function save(path, block, options, steps)
+    local comm = options.comm
+    local whole, rank = pcall(function () return comm:rank() end)
+    if not whole then error("bad argument #3 to 'save' (comm: not a communicator)", CALLER) end
+    local offers = comm:allgather(offer(path, block, options))
     local wrong = misfit(offers)
-    if wrong then error(("cannot save %s: %s"):format(path, wrong), CALLER) end
+    if wrong then error(("cannot save %s: %s"):format(offers[1].path, wrong), CALLER) end
 
     local shape, before = {table.unpack(offers[1].shape)}, 0
     shape[1] = 0
@@ -61,7 +71,7 @@ local function save(path, block, comm, sync, steps)
     plan = comm:bcast(plan)
     if plan.mistake then error(plan.mistake, CALLER) end
 
-    wrong = mistake(comm:allgather(failure(steps.write, plan.temporary, block, plan.header + before * row, sync)))
+    wrong = mistake(comm:allgather(failure(steps.write, plan.temporary, block, plan.header + before * row, options.sync)))
     if rank == 0 then
         local uncommitted = failure(steps.commit, file, not wrong and target or nil)
         wrong = wrong or uncommitted

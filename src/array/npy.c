@@ -132,7 +132,8 @@ static bool part_of(lua_State *L, const char *path, const lm_npyheader *h, int64
     if (rows && comm) luaL_argerror(L, 2, "rows and comm exclude each other");
     if (h->ndim == 0) load_error(L, path, "a 0-d array has no rows");
     if (comm) {
-        int index = lua_gettop(L);
+        int index = lua_gettop(L), type = lua_type(L, index);
+        luaL_argcheck(L, type == LUA_TUSERDATA || type == LUA_TTABLE, 2, "comm: not a communicator");
         int64_t rank = ask_comm(L, index, "rank"), size = ask_comm(L, index, "size");
         if (size < 1 || rank < 0 || rank >= size) luaL_argerror(L, 2, "comm: not a communicator");
         int64_t each = n / size, more = n % size;
@@ -284,26 +285,25 @@ static void open_temporary(lua_State *L, file *f, const char *path, char *target
         save_error(L, path, strerror(errno));
 }
 
-/* array.save(path, a[, {comm=, sync=}]). With comm every rank brings its block of rows; how they agree is Lua's. */
+/* array.save(path, a[, {comm=, sync=}]). With comm every rank brings its block of rows; how they agree is Lua's, on
+   wrong arguments, too. */
 static int npy_save(lua_State *L)
 {
     static const char *const known[] = {"comm", "sync", NULL};
-    lua_settop(L, 3);
-    const char *path = luaL_checkstring(L, 1);
-    lm_checkoptions(L, 3, known);
     bool sync = false;
-    if (!lua_isnil(L, 3)) {
-        lua_getfield(L, 3, "sync");
-        sync = lua_toboolean(L, -1);
+    lua_settop(L, 3);
+    if (lua_type(L, 3) == LUA_TTABLE) {
         if (lua_getfield(L, 3, "comm") != LUA_TNIL) {
-            lua_replace(L, 3);
             lua_settop(L, 3);
-            lua_pushboolean(L, sync);
             lua_pushvalue(L, lua_upvalueindex(1));
-            lm_callmodule(L, "mpi.arrayfile", "save", 5, 0);
+            lm_callmodule(L, "mpi.arrayfile", "save", 4, 0);
             return 0;
         }
+        lua_getfield(L, 3, "sync");
+        sync = lua_toboolean(L, -1);
     }
+    const char *path = luaL_checkstring(L, 1);
+    lm_checkoptions(L, 3, known);
     const lm_array *a = lm_checkarray(L, 2);
     char target[PATH_MAX], header[LM_NPYROOM];
     a = lm_pushpacked(L, 2, a->dtype);
