@@ -72,6 +72,39 @@ local map_info = {}
 --- - `items`: "same" when every rank has the items: nothing is sent
 --- - `root`: the rank whose items are mapped; default 0
 --- - `ahead`: how far a generator is read ahead, in items
+--- - `journal`: the name of a file that keeps finished results, see below
+--- - `isolate`: true runs each task in a child process of its rank, see below; with it
+---   - `memory`: how much memory a task may take beyond what its rank has, in bytes or as "512M" (K M G T)
+---   - `timeout`: seconds after which a task is ended
+---   - `tries`: how often a task that crashes is begun; default 3
+---
+--- **Not losing work.** With `journal` each result is written to the file when its task is done, by the rank that did it.
+--- The same call in a later job, on any number of ranks, does only what is not there: after a job that was killed the tasks
+--- that were under way, after one that failed also those not begun. Errors are not kept. When all is there nothing is
+--- done again, so delete the file to begin anew.
+---
+---     local results = comm:map(simulate, parameters, {seed = 1, journal = "simulate.journal"})
+---
+--- A journal belongs to its tasks: number of items, the items themselves (by a fingerprint) and `seed`. Another map's is
+--- refused, and so is one that another job is using, or that another version of luampi wrote. It does not know the
+--- function: delete it when that has changed what it computes. Results are kept as `mpi.pack` writes them, with a
+--- checksum each; what a killed job left unfinished at the end is dropped, with a note on stderr, a damaged record in
+--- the middle is left out, and its task done again. The file must lie where all ranks see it: on one machine that is
+--- so; across machines on a network file system that knows locks, as NFS 4 does. Records outlive the processes; the last
+--- seconds before a power failure may be lost.
+---
+--- **Tasks that crash.** With `isolate` each task runs in a copy of its rank's process, made for it, that sends the result
+--- back; starting one takes about a millisecond, more when the rank holds much memory. Whatever happens there, the rank
+--- and its communication stay as they are. A task that ends without a result has crashed: by a signal, `os.exit`, beyond
+--- its `memory` or its `timeout`. It is begun anew, and given up after the last of its tries with an error such as `killed
+--- by signal 11 (Segmentation fault), given up after 3 tries`. An error that a task raises is no crash.
+---
+---     local results, info = comm:map(risky, 60, {isolate = true, memory = "1G", timeout = 30, errors = "collect"})
+---     for _, e in ipairs(info.errors) do print(e.index, e.message) end
+---
+--- In isolation a task cannot communicate, on any communicator: that raises. What it changes in variables is gone with
+--- it; files that were open before do nothing in it, and standard input is empty. Processes that it started end with it.
+--- Results travel, so they are made of what `comm:send` takes. Without `seed` each task gets random numbers of its own.
 ---@param f fun(item: any, index: integer): any
 ---@param items any[]|mpi.array|integer|(fun(): any)? on the root
 ---@param opts? table
