@@ -381,6 +381,31 @@ function TestIsolatedMap:test_random_numbers_differ_between_tasks()
     end
 end
 
+function TestIsolatedMap:test_imap_and_mapreduce_isolate_too()
+    local own = mpi.getpid()
+    local function task(x) return mpi.getpid() ~= own and x end
+    local sum = 0
+    for i, x in comm:imap(task, 12, {isolate = true}) do
+        lu.assertEquals(x, i)
+        sum = sum + x
+    end
+    lu.assertEquals(sum, rank == 0 and 78 or 0)
+    lu.assertEquals((comm:mapreduce(task, 12, {isolate = true})), 78)
+    for _, call in ipairs {
+        function (f) for _ in comm:imap(f, 12, {isolate = true, tries = 1}) do end end,
+        function (f) comm:mapreduce(f, 12, {isolate = true, tries = 1}) end,
+    } do
+        local fine, e = pcall(call, function (x) return x == 5 and crash.abort() or x end)
+        lu.assertEquals({fine, e.message, e.index}, {false, "killed by signal 6 (Aborted)", 5})
+    end
+end
+
+function TestIsolatedMap:test_tasks_that_failed_are_in_the_trace()
+    local _, info = comm:map(function (x) return x == 2 and crash.abort() or x end, 3,
+                             {isolate = true, tries = 1, errors = "collect", trace = true})
+    lu.assertEquals({#info.tasks, info.tasks[2].index}, {3, 2})
+end
+
 function TestIsolatedMap:test_wrong_options_are_named()
     local function complaint(opts) return tostring(select(2, pcall(comm.map, comm, print, 3, opts))) end
     lu.assertStrContains(complaint {isolate = 1}, "isolate is 1, expected a boolean")

@@ -122,7 +122,7 @@ function comm:map(f, items, opts) end
 --- has not taken goes on until it has four batches and a megabyte of them waiting.
 ---
 --- Options: `to`, the rank of the loop (0); `ordered`: results come in the order of the items, and those that are early are
---- kept; `schedule chunk seed items root ahead` as in `comm:map`.
+--- kept; `schedule chunk seed items root ahead isolate memory timeout tries` as in `comm:map`.
 ---@param f fun(item: any, index: integer): any
 ---@param items any[]|mpi.array|integer|(fun(): any)? on the root
 ---@param opts? table
@@ -135,7 +135,7 @@ function comm:imap(f, items, opts) end
 ---     local sum = comm:mapreduce(function (i) return 1 / i ^ 2 end, 10 ^ 8)
 ---
 --- Options: `op`, an operator such as `mpi.MAX` or a function (default `mpi.SUM`); `init`, combined before the first
---- result; `chunk seed trace items root ahead` as in `comm:map`.
+--- result; `chunk seed trace items root ahead isolate memory timeout tries` as in `comm:map`.
 ---@param f fun(item: any, index: integer): any
 ---@param items any[]|mpi.array|integer|(fun(): any)? on the root
 ---@param opts? table

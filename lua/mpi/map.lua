@@ -109,9 +109,11 @@ local checks = {
 local options_of = {
     map = {"to", "schedule", "chunk", "into", "errors", "seed", "progress", "trace", "items", "root", "ahead", "journal",
            "isolate", "memory", "timeout", "tries"},
-    imap = {"to", "ordered", "schedule", "chunk", "seed", "progress", "items", "root", "ahead"},
+    imap = {"to", "ordered", "schedule", "chunk", "seed", "progress", "items", "root", "ahead", "isolate", "memory", "timeout",
+            "tries"},
     share = {"schedule", "chunk", "items", "root", "ahead"},
-    mapreduce = {"op", "init", "chunk", "seed", "progress", "trace", "items", "root", "ahead"},
+    mapreduce = {"op", "init", "chunk", "seed", "progress", "trace", "items", "root", "ahead", "isolate", "memory", "timeout",
+                 "tries"},
 }
 
 local function callable(f)
@@ -433,6 +435,15 @@ local function dressed(h, job, rank, told, record)
             return task(x, i)
         end
     end
+    if job.errors == "collect" then
+        local task, errors = f, {}
+        told.errors = errors
+        f = function (x, i)
+            local fine, y = xpcall(task, function (value) return packed_error(new_error(value, rank, i, 2)) end, x, i)
+            if fine then return y end
+            errors[#errors + 1] = y
+        end
+    end
     if job.trace then
         local task, trace = f, {}
         told.trace, told.offset = trace, select(5, h:times())
@@ -442,15 +453,6 @@ local function dressed(h, job, rank, told, record)
             local k = #trace
             trace[k + 1], trace[k + 2], trace[k + 3] = i, t0, clock()
             return y
-        end
-    end
-    if job.errors == "collect" then
-        local task, errors = f, {}
-        told.errors = errors
-        f = function (x, i)
-            local fine, y = xpcall(task, function (value) return packed_error(new_error(value, rank, i, 2)) end, x, i)
-            if fine then return y end
-            errors[#errors + 1] = y
         end
     end
     return f
