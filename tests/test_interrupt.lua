@@ -102,7 +102,10 @@ for _, wait in ipairs(waits) do
     TestStop["test_" .. wait[1] .. "_stops"] = function ()
         local fine, message = stopped(wait[2])
         lu.assertFalse(fine)
-        lu.assertStrContains(message, "interrupted in comm:" .. wait[3]:format(left) .. " at tests/test_interrupt.lua:")
+        -- a slow rank is stopped before it waits
+        if not message:find "^interrupted at " then
+            lu.assertStrContains(message, "interrupted in comm:" .. wait[3]:format(left) .. " at tests/test_interrupt.lua:")
+        end
     end
 end
 
@@ -112,7 +115,7 @@ function TestStop:test_ranks_in_different_collectives_stop()
         if rank == 0 then comm:barrier() elseif rank == 1 then dup:Bcast(array.zeros(3), 1) else grid:neighbor_allgather(1) end
     end)
     lu.assertFalse(fine)
-    lu.assertStrMatches(message, "interrupted in comm:%w+_?%w*%([%w=]*%) at tests/test_interrupt.lua:%d+.*")
+    lu.assertStrMatches(message, "interrupted .*at tests/test_interrupt.lua:%d+.*")
 end
 
 function TestStop:test_a_collective_that_one_rank_never_enters_stops()
@@ -122,7 +125,7 @@ function TestStop:test_a_collective_that_one_rank_never_enters_stops()
         comm:allreduce(1)
     end)
     lu.assertFalse(fine)
-    if rank ~= 1 then lu.assertStrContains(message, "interrupted in comm:allreduce() at tests/test_interrupt.lua:") end
+    if rank > 1 then lu.assertStrContains(message, "interrupted in comm:allreduce() at tests/test_interrupt.lua:") end
 end
 
 function TestStop:test_a_collective_that_all_enter_ends_although_it_is_stopped()
@@ -202,6 +205,15 @@ function TestStuck:test_ranks_that_wait_for_each_other_stop()
         ("interrupted in comm:recv(source=%d) at %s: no rank can go on"):format(right, place(-2)), true})
 end
 
+function TestStuck:test_every_kind_of_wait_is_named()
+    for _, i in ipairs {3, 4, 7, 10} do
+        local fine, message = outcome(waits[i][2])
+        lu.assertFalse(fine)
+        lu.assertStrMatches(message, "interrupted in comm:" .. waits[i][3]:format(left):gsub("[()]", "%%%0") ..
+            " at tests/test_interrupt.lua:%d+: no rank can go on")
+    end
+end
+
 function TestStuck:test_a_rank_that_waits_for_a_failed_one_stops()
     lu.ranks(2)
     local fine, message = outcome(function ()
@@ -221,11 +233,13 @@ function TestChaos:test_whatever_is_stopped_the_next_run_works()
         math.randomseed(seed, round)
         local stopper, delay = math.random(0, size - 1), math.random() * 0.03
         math.randomseed(seed, round * size + rank)
-        local requests = {}
+        local requests, start = {}
+        local waits = {true, true, true, false, false, false, true, true, false} -- by kind
         -- mistakes raise on all ranks that made them; the run goes on until it is stopped
         local function act()
             local c = ({comm, dup, half, grid})[math.random(4)]
             local peer, kind = math.random(0, c:size() - 1), math.random(9)
+            if waits[kind] and rank == stopper and mpi.wtime() < start + delay then return end
             if kind == 1 then c:barrier()
             elseif kind == 2 then c:send(("m"):rep(math.random(0, 9000)), peer, math.random(0, 2))
             elseif kind == 3 then c:recv(peer, math.random(0, 2))
@@ -238,7 +252,7 @@ function TestChaos:test_whatever_is_stopped_the_next_run_works()
             end
         end
         outcome(function ()
-            local start = mpi.wtime()
+            start = mpi.wtime()
             while true do
                 if rank == stopper and mpi.wtime() > start + delay then interrupt.stop() end
                 pcall(act)

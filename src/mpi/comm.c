@@ -2,7 +2,6 @@
 
 #include "agree.h"
 #include "error.h"
-#include "handout.h"
 #include "progress.h"
 #include "session.h"
 
@@ -159,7 +158,9 @@ void lm_renewcomm(lm_comm *c)
     c->comm = c->record->comm;
     c->payload = c->record->payload;
     c->letters = NULL;
-    lm_leavehandout(c);
+    if (c->keeper) c->keeper->leave(c);
+    c->keeper = NULL;
+    c->mapping = NULL;
     memset(c->sent, 0, sizeof *c->sent * (size_t)c->size);
 }
 
@@ -369,7 +370,8 @@ static int comm_free(lua_State *L)
     if (c->record->named) return luaL_error(L, "%s cannot be freed", c->record->named);
     if (c->mapping) comm_refuse(L, 1, c);
     comm_agree(L, c, "free", NULL);
-    lm_freehandout(L, c);
+    if (c->keeper) c->keeper->free(L, c);
+    c->keeper = NULL;
     lm_releasecomm(L, c);
     return 0;
 }

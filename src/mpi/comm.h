@@ -22,6 +22,14 @@ typedef struct lm_commrecord {
     char place[64];         /* script line that made it */
 } lm_commrecord;
 
+struct lm_comm;
+
+/* What is done with what another part keeps in a communicator's `kept`. */
+typedef struct lm_keeper {
+    void (*free)(lua_State *L, struct lm_comm *c); /* before the communicator is freed. Collective */
+    void (*leave)(struct lm_comm *c);              /* after an interruption: what ranks share is left as it is */
+} lm_keeper;
+
 typedef struct lm_comm {
     const lm_kind *kind;
     lm_commrecord *record;
@@ -29,7 +37,8 @@ typedef struct lm_comm {
     int rank, size;
     uint32_t *sent;    /* messages sent so far, by destination: their sequence numbers; lives in user value 1 */
     struct lm_letter *letters; /* opened by a probe, not yet received; kept alive by the table in user value 2 */
-    struct handout *handout; /* what maps keep, user value 3; NULL: nothing yet */
+    const lm_keeper *keeper; /* NULL: nothing is kept */
+    void *kept;              /* lives in user value 3 */
     const char *mapping;     /* the call whose tasks are under way: nothing else may use the communicator; or NULL */
 } lm_comm;
 

@@ -8,6 +8,9 @@
 /* Leaves a send under way to the next recovery, with all values of the running C function, which keep its memory. */
 void lm_orphan(lua_State *L, const lm_outgoing *o);
 
+/* Has `leave` called at a recovery: to forget what an interruption has ended. */
+void lm_atrecovery(void (*leave)(void));
+
 /* Collective over `control`, which has the ranks of MPI_COMM_WORLD. */
 void lm_recover(lua_State *L, MPI_Comm control);
 

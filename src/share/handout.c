@@ -337,12 +337,37 @@ static void handout_clocks(lua_State *L, handout *h)
     lm_mpi(L, MPI_Bcast(&h->offset, 1, MPI_DOUBLE, 0, h->near), "map");
 }
 
+static void handout_free(lua_State *L, lm_comm *c)
+{
+    handout *h = c->kept;
+    lm_comm *own = h->own;
+    handout_rest(h);
+    h->own = NULL;
+    h->c = NULL;
+    lm_mpi(L, lm_freestock(&h->stock), "free");
+    lm_mpi(L, MPI_Comm_free(&h->near), "free");
+    lm_endtalk(&h->talk);
+    lm_mpi(L, MPI_Comm_free(&h->talk.comm), "free");
+    lm_releasecomm(L, own);
+}
+
+/* What all ranks of a node share can only be given up by all of them. */
+static void handout_leave(lm_comm *c)
+{
+    handout *h = c->kept;
+    handout_rest(h);
+    h->c = NULL;
+    if (h->stock.ranks == 1) lm_freestock(&h->stock);
+}
+
+static const lm_keeper keeper = {handout_free, handout_leave};
+
 /* Pushes the handout of the communicator at arg, made at its first map. */
 static handout *handout_of(lua_State *L, int arg, lm_comm *c, const char *call)
 {
-    if (c->handout) {
+    if (c->keeper) {
         lua_getiuservalue(L, arg, 3);
-        return c->handout;
+        return c->kept;
     }
     handout *h = lm_new(L, &handout_kind, 3);
     h->c = c;
@@ -361,32 +386,9 @@ static handout *handout_of(lua_State *L, int arg, lm_comm *c, const char *call)
     handout_clocks(L, h);
     lua_pushvalue(L, -1);
     lua_setiuservalue(L, arg, 3);
-    c->handout = h;
+    c->kept = h;
+    c->keeper = &keeper;
     return h;
-}
-
-void lm_freehandout(lua_State *L, lm_comm *c)
-{
-    handout *h = c->handout;
-    c->mapping = NULL;
-    if (!h) return;
-    lm_comm *own = h->own;
-    handout_rest(h);
-    c->handout = NULL;
-    h->own = NULL;
-    h->c = NULL;
-    lm_mpi(L, lm_freestock(&h->stock), "free");
-    lm_mpi(L, MPI_Comm_free(&h->near), "free");
-    lm_endtalk(&h->talk);
-    lm_mpi(L, MPI_Comm_free(&h->talk.comm), "free");
-    lm_releasecomm(L, own);
-}
-
-void lm_leavehandout(lm_comm *c)
-{
-    if (c->handout) handout_rest(c->handout);
-    c->handout = NULL;
-    c->mapping = NULL;
 }
 
 /* begin(comm, call, also, mistake): all ranks begin the same call, or raise. Returns the handout. `also` is a string of

@@ -7,13 +7,7 @@
 #ifndef LM_HANDOUT_H
 #define LM_HANDOUT_H
 
-#include "comm.h"
-
-/* Forgets what maps keep with a communicator; the next map makes it anew. Collective. */
-void lm_freehandout(lua_State *L, lm_comm *c);
-
-/* The same without the others, after an interruption: what was shared is left as it is. */
-void lm_leavehandout(lm_comm *c);
+#include <lua.h>
 
 void luaopen_handout(lua_State *L); /* makes the metatable; pushes the module mpi.handout */
 

@@ -7,6 +7,7 @@
 #include "error.h"
 #include "interrupt.h"
 #include "progress.h"
+#include "recover.h"
 #include "session.h"
 #include "tick.h"
 
@@ -202,6 +203,16 @@ static int serve_leave(lua_State *L)
     return 0;
 }
 
+/* An interruption ends all pools. */
+static void memberships_forget(void)
+{
+    while (memberships) {
+        membership *m = memberships;
+        memberships = m->outer;
+        free(m);
+    }
+}
+
 /* group(comm, ranks, tag) → a communicator of the ranks in the list, which alone call */
 static int serve_group(lua_State *L)
 {
@@ -249,6 +260,7 @@ static int serve_load(lua_State *L)
 void luaopen_serve(lua_State *L)
 {
     lm_atend(memberships_end, false);
+    lm_atrecovery(memberships_forget);
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
     lua_pushcfunction(L, serve_load);
     lua_setfield(L, -2, "mpi.serve");

@@ -1,0 +1,5 @@
+-- Ranks on two hosts, which share no memory, are stopped by messages.
+-- run: tests/two_hosts 2 $luampi tests/test_interrupt.lua TestStop TestChaos
+-- exit: 0
+-- within: 60
+-- matches: %d+ passed, 0 failed
