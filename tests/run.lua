@@ -20,6 +20,7 @@
 --   -- matches: PATTERN     a Lua pattern that both together match
 --   -- once: TEXT           stands there exactly once, in both together
 --   -- never: TEXT          does not stand there
+-- A job that ends with 0 and says nothing but "skipped: why" counts as skipped.
 
 local usage = [[
 usage: scripts/test [--asan] [--ranks "1 2 3 4"] [-v] [name…] [-- LuaUnit's options]
@@ -243,10 +244,15 @@ local function complaint(job, asked)
     end
 end
 
--- → true when all is as the file says
+-- → true when all is as the file says, nil when the job said "skipped: why": it cannot be here
 local function run_case_on(name, n, asked)
     local command = asked.run and table.concat(asked.run, "\n") or ("$mpirun -n %d $luampi $file"):format(n)
     local job = run(command, tonumber(asked.within and asked.within[1]) or 20, {file = "tests/" .. name .. ".lua"})
+    local skipped = job.code == 0 and job.out:match("^skipped: ([^\n]*)\n$")
+    if skipped then
+        print(("%s skipped: %s"):format(name, skipped))
+        return nil
+    end
     local wrong = complaint(job, asked)
     if wrong or options.verbose then
         report(("%s%s: %s"):format(name, asked.run and "" or ", " .. ranks_name(n), wrong or "passed"), job)
@@ -320,15 +326,17 @@ local function run_suite(name)
     line(name, ("on %s"):format(table.concat(ranks, " ")), sum[1], sum[2], sum[3], seconds() - began)
 end
 
--- A file's cases: how many passed and failed
+-- A file's cases: how many passed, failed and were skipped
 local function run_file(name)
-    local passed, failed = 0, 0
-    local function count(fine) if fine then passed = passed + 1 else failed = failed + 1 end end
+    local passed, failed, skipped = 0, 0, 0
+    local function count(fine)
+        if fine then passed = passed + 1 elseif fine == nil then skipped = skipped + 1 else failed = failed + 1 end
+    end
     if name:find("^repl/") then
         for _, session in ipairs(sessions_of("tests/" .. name .. ".txt")) do
             if #ranks_of({ranks = {tostring(session.ranks)}}) > 0 then count(run_session(name, session)) end
         end
-        return passed, failed
+        return passed, failed, skipped
     end
     local program = name:match("^c/(.+)$")
     local asked = program and {exit = {"0"}, run = {bin .. "/tests/test_" .. program}} or header("tests/" .. name .. ".lua", true)
@@ -336,17 +344,17 @@ local function run_file(name)
     if not (options.asan and asked.asan) then
         for _, n in ipairs(asked.run and {0} or ranks_of(asked, {4})) do count(run_case_on(name, n, asked)) end
     end
-    return passed, failed
+    return passed, failed, skipped
 end
 
 local function run_cases(group, names)
-    local began, passed, failed = seconds(), 0, 0
+    local began, passed, failed, skipped = seconds(), 0, 0, 0
     for _, name in ipairs(names) do
-        local p, f = run_file(name)
-        passed, failed = passed + p, failed + f
+        local p, f, s = run_file(name)
+        passed, failed, skipped = passed + p, failed + f, skipped + s
     end
-    if passed + failed == 0 then return end
-    line(group, "", passed, failed, 0, seconds() - began)
+    if passed + failed + skipped == 0 then return end
+    line(group, "", passed, failed, skipped, seconds() - began)
 end
 
 -- The suites, and the cases by group, in order; and what a name on the command line means.
