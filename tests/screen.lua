@@ -47,22 +47,27 @@ function screen:paste(text)
     self:tmux("paste-buffer -p -t test")
 end
 
---- Waits until the text stands on the screen, `count` times if given. What stands there before the latest clear()
---- does not count.
-function screen:expect(text, count)
+-- Waits until the test of what is on the screen holds.
+local function wait(self, holds, what)
     local shown
     for _ = 1, LIMIT * 20 do
         shown = self:text()
+        if holds(shown) then return end
+        os.execute "sleep 0.05"
+    end
+    error(("not on the screen: %s\n--- the screen\n%s\n---"):format(what, shown), 3)
+end
+
+--- Waits until the text stands on the screen, `count` times if given.
+function screen:expect(text, count)
+    wait(self, function (shown)
         local found, at = 0, 1
         while true do
             local first, last = shown:find(text, at, true)
-            if not first then break end
+            if not first then return found >= (count or 1) end
             found, at = found + 1, last + 1
         end
-        if found >= (count or 1) then return end
-        os.execute "sleep 0.05"
-    end
-    error(("not on the screen: %s\n--- the screen\n%s\n---"):format(text, shown), 2)
+    end, text)
 end
 
 --- The screen must be without the text now.
@@ -71,10 +76,13 @@ function screen:refuse(text)
     if shown:find(text, 1, true) then error(("on the screen: %s\n--- the screen\n%s\n---"):format(text, shown), 2) end
 end
 
---- Clears the screen; the shell must be at its prompt.
+--- Clears the screen but for the line of a prompt.
 function screen:clear()
-    self:tmux("send-keys -t test -R \\; clear-history -t test")
     self:key("C-l")
+    wait(self, function ()
+        self:tmux("clear-history -t test")
+        return not self:text():find("\n")
+    end, "one line alone")
 end
 
 --- Runs a command in the shell and waits for its end.

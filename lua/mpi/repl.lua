@@ -3,6 +3,7 @@
 local mpi = require "mpi"
 local capture = require "mpi.capture"
 local help = require "mpi.help"
+local interrupt = require "mpi.interrupt"
 local ranks = require "mpi.ranks"
 
 local load = load
@@ -13,55 +14,39 @@ local rank, size = mpi.COMM_WORLD:rank(), mpi.COMM_WORLD:size()
 
 -- What every rank does ----------------------------------------------------------------------------------------
 
--- A line is an expression or statements.
+-- A line is an expression or statements: the function, and whether its first result is true for nothing. (That keeps
+-- the call of an expression from being a tail call, which leaves no trace of the line.)
 local function compile(code)
-    local f = load("return " .. code, "=stdin", "t")
-    if f then return f end
+    local f = load("return true, " .. code, "=stdin", "t")
+    if f then return f, true end
     return load(code, "=stdin", "t")
 end
 
--- The calls that led from the line to the error, without those that are the prompt's own; nil when they tell nothing
--- that is not in the message.
+-- The calls that led from the line to the error, without those of modules compiled in; nil when they tell nothing that
+-- is not in the message.
 local function essence(trace)
     local calls, functions = {}, 0
     for call in trace:gmatch("\n(\t[^\n]+)") do
         if call:find("^\tmpi/repl%.lua:") or call:find("^\tmpi/show%.lua:") then
-            while #calls > 0 and (calls[#calls]:find("^\t%[C%]:") or calls[#calls] == "\t(...tail calls...)") do
-                table.remove(calls)
-            end
+            while #calls > 0 and calls[#calls]:find("^\t%[C%]:") do table.remove(calls) end
             break
         end
-        if not (#calls == 0 and call == "\t[C]: in function 'error'") then calls[#calls + 1] = call end
+        local compiled_in = call:find("^\tmpi/[%w_]+%.lua:")
+        if not compiled_in and not (#calls == 0 and call == "\t[C]: in function 'error'") then calls[#calls + 1] = call end
         if call:find(": in main chunk$") then break end
-        if not call:find("^\t%[C%]:") then functions = functions + 1 end
+        if not (compiled_in or call:find("^\t%[C%]:") or call == "\t(...tail calls...)") then functions = functions + 1 end
     end
     return functions > 0 and "stack traceback:\n" .. concat(calls, "\n") or nil
 end
 
 local show
 
-local function handler(message)
-    if type(message) ~= "string" then
-        local mt = debug.getmetatable(message)
-        message = type(mt) == "table" and mt.__tostring and tostring(message)
-            or ("(error object is a %s value)"):format(type(message))
-    end
-    return {message, debug.traceback("", 2):gsub("^\n", "")}
-end
+local private   -- a communicator of the prompt's own
+local attendant -- on rank 0
 
-local interrupt = {}
-
-function interrupt.run(f, ...)
-    local results = pack(xpcall(f, handler, ...))
-    if results[1] then return unpack(results, 1, results.n) end
-    return false, unpack(results[2])
-end
-
-local private
-
-function interrupt.meet()
-    private:barrier()
-    return false
+-- What an error says: the handler has asked its __tostring, and begins the traceback with it.
+local function said(value, trace)
+    return type(value) == "string" and value or trace:match("^(.*)\nstack traceback:\n") or trace
 end
 
 -- Collective: a job of rank 0's, {code=, on=}. Rank 0 gets what came of it, by rank.
@@ -69,17 +54,23 @@ local function perform(job)
     local own = {}
     if not job.on or job.on[rank] then
         local began = mpi.wtime()
-        local results = pack(interrupt.run(compile(job.code)))
+        local f, is_expression = compile(job.code)
+        local first = is_expression and 3 or 2
+        local results = pack(interrupt.run(f))
         own.seconds = mpi.wtime() - began
-        if results[1] and results.n > 1 then
-            rawset(_G, "_", results[2])
-            results = pack(interrupt.run(show.values, unpack(results, 2, results.n))) -- runs their __tostring
+        if results[1] and results.n >= first then
+            rawset(_G, "_", results[first])
+            results = pack(interrupt.run(show.values, unpack(results, first, results.n))) -- runs their __tostring
             own.text = results[1] and results[2]
         end
-        if not results[1] then own.failed = {message = results[2], trace = results[3] and essence(results[3])} end
+        if not results[1] then
+            local trace = results[3] or ""
+            own.failed = {message = said(results[2], trace), trace = essence(trace)}
+        end
     end
     own.output = capture.flush()
     interrupt.meet()
+    if attendant then own.late = attendant.finish() end -- at once: a wish to stop that comes now is not for the next line
     return private:gather(own, 0)
 end
 
@@ -155,9 +146,8 @@ function session:run(code, on, timed)
         job.on = {}
         for _, r in ipairs(on) do job.on[r] = true end
     end
-    self.attendant.begin(self.limit)
+    attendant.begin(self.limit)
     local results = everybody(job)
-    self.attendant.finish()
     local output, texts, errors, times = capture.taken(), {}, {}, {}
     for i = 1, size do
         local own = results[i]
@@ -168,6 +158,7 @@ function session:run(code, on, timed)
     self:write(self.show.output(output))
     self:write(self.show.results(texts, self.width()))
     self:write(self.show.errors(errors))
+    if results[1].late then self:write(self.show.complaint(("stopped after %g s, as :timeout says"):format(self.limit))) end
     if timed then self:write(self.show.results(times, self.width())) end
 end
 
@@ -298,7 +289,8 @@ function session:greeting()
 end
 
 local function lead(self)
-    self.attendant.start(size, self.colour)
+    attendant = require "mpi.attendant"
+    attendant.start(size, self.colour)
     if self.prompt.edits() then
         self.history = require "mpi.history" (self.prompt.makefolder)
         self.completer = require "mpi.complete" (self.prompt.entries, commands)
@@ -321,6 +313,7 @@ local repl = {}
 
 --- Collective: lives through a session. options: atterminal, strict, first (of this job) → "quit" or "reset", status
 function repl.run(options)
+    interrupt.begin()
     private = mpi.COMM_WORLD:dup()
     capture.start()
     local colour = options.atterminal and not os.getenv("NO_COLOR") and os.getenv("TERM") ~= "dumb"
@@ -328,7 +321,7 @@ function repl.run(options)
     local ending
     if rank == 0 then
         ending = lead(setmetatable({
-            prompt = require "mpi.prompt", attendant = require "mpi.attendant", show = show,
+            prompt = require "mpi.prompt", show = show,
             atterminal = options.atterminal, strict = options.strict and not options.atterminal, colour = colour,
             width = function () return options.atterminal and require "mpi.terminal".columns() or 80 end,
             first = options.first, limit = 0, lines = {},

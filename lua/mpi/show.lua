@@ -6,6 +6,8 @@ local ranks = require "mpi.ranks"
 -- Levels of a table; entries of one table, of all; bytes of a line, of a string
 local DEPTH, EACH, ENTRIES, LINE, LONGEST = 5, 50, 150, 72, 2000
 
+local BEHIND = 2 -- seconds after which a rank that stays behind is named
+
 -- Values as text ------------------------------------------------------------------------------------------------
 
 -- Addresses differ between ranks and tell nobody anything.
@@ -184,6 +186,36 @@ return function (size, colour)
             if trace then out[i] = out[i] .. lines(trace, "", "") end
         end
         return table.concat(out)
+    end
+
+    local since, told -- when ranks began to stay behind, and when that is to be told next, in seconds
+
+    --- Tells of ranks that go on while others have been done for a while, seldomer and seldomer: from the states by rank
+    --- that mpi.interrupt knows, and the time. nil when there is nothing to tell.
+    function show.behind(states, now)
+        local going, done, n = {n = size}, {}, 0
+        for i = 1, size do
+            local state = states[i]
+            if state == "done" or state == "failed" or state == "idle" then
+                done[#done + 1] = i - 1
+            else
+                going[i], n = state, n + 1
+            end
+        end
+        if n == 0 or #done == 0 then
+            since = nil
+            return nil
+        end
+        if not since then since, told = now, BEHIND end
+        if now - since < told then return nil end
+        told = told * 2
+        local out = {}
+        for i, group in ipairs(ranks.groups(going)) do
+            local who = ranks.text(group.ranks)
+            out[i] = who .. " " .. (group.text == "running" and (#group.ranks == 1 and "still runs" or "still run")
+                or #group.ranks == 1 and group.text or group.text:gsub("^waits", "wait"))
+        end
+        return lines(table.concat(out, ", ") .. "; the others are done", "", "", "33")
     end
 
     --- What is wrong with a line before it runs.

@@ -170,7 +170,7 @@ int lm_pushstates(lua_State *L)
     lua_createtable(L, ranks, 1);
     for (int r = 0; r < ranks; r++) {
         int state = atomic_load(&entries[r].state);
-        if (state == LM_AT_WORK && r != my_rank && atomic_load(&entries[r].looks) != looks[r]) {
+        if (state == LM_AT_WORK && atomic_load(&entries[r].looks) != looks[r]) {
             char text[sizeof entries[r].text];
             memcpy(text, entries[r].text, sizeof text);
             text[sizeof text - 1] = 0;

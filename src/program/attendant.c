@@ -1,6 +1,8 @@
 #include "attendant.h"
 
 #include "capture.h"
+#include "deadlock.h"
+#include "interrupt.h"
 #include "lib.h"
 #include "prompt.h"
 #include "tty.h"
@@ -11,6 +13,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -20,11 +23,11 @@
 
 static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER; /* held by whoever looks at the output or changes what follows */
 static pthread_cond_t change = PTHREAD_COND_INITIALIZER;
-static bool started, running;
+static bool started, running, late; /* late: it has reached its limit */
 static atomic_bool stop;
-static double stopped = -AGAIN; /* when Ctrl-C came last */
+static double stopped = -AGAIN; /* when Ctrl-C came last, in this line */
 static double began, limit; /* limit: seconds, 0: none */
-static lua_State *formatter; /* of its own, for lua/mpi/show.lua: show.output is the function at index 1 */
+static lua_State *formatter; /* of its own, for lua/mpi/show.lua, whose functions are in the table at index 1 */
 
 static double now(void)
 {
@@ -43,20 +46,42 @@ static void end_session(void)
     kill(lm_undermpirun() ? getppid() : getpid(), SIGINT);
 }
 
+/* Whether the line is to be stopped; safe in a signal handler. */
+static bool asked(void) { return atomic_exchange(&stop, false); }
+
 /* --- showing ---------------------------------------------------------------------------------------------- */
 
-/* Runs in the formatter under lua_pcall. */
+/* Calls the function with n arguments that is on top of the stack, and shows the text it returns. */
+static void show_result(lua_State *L, int n)
+{
+    size_t size;
+    lua_call(L, n, 1);
+    const char *text = lua_tolstring(L, -1, &size);
+    if (text) lm_show(text, size);
+}
+
+/* stream(show) runs in the formatter under lua_pcall: shows what is printed, and who stays behind. */
 static int stream(lua_State *L)
 {
-    lua_settop(L, 1);
-    while (lua_pushvalue(L, 1), lm_captured(L, false)) {
-        size_t size;
-        lua_call(L, 1, 1);
-        const char *text = lua_tolstring(L, -1, &size);
-        if (text) lm_show(text, size);
-        lua_settop(L, 1);
+    lua_getfield(L, 1, "output");
+    while (lua_pushvalue(L, 2), lm_captured(L, false)) {
+        show_result(L, 1);
+        lua_settop(L, 2);
     }
+    lua_getfield(L, 1, "behind");
+    lua_pushcfunction(L, lm_pushstates);
+    lua_call(L, 0, 1);
+    lua_pushnumber(L, now());
+    if (lua_istable(L, -2)) show_result(L, 2);
     return 0;
+}
+
+/* Tells what went wrong in the formatter. */
+static void complain(void)
+{
+    const char *text = lua_pushfstring(formatter, "%s\n", lua_tostring(formatter, -1));
+    lm_show(text, strlen(text));
+    lua_settop(formatter, 1);
 }
 
 /* --- the thread ------------------------------------------------------------------------------------------- */
@@ -70,11 +95,11 @@ static void attend(void)
         stop = true;
     }
     t -= began;
-    if (limit > 0 && t > limit) stop = true;
+    if (limit > 0 && t > limit && !late) stop = late = true;
     if (t > STREAM) {
         lua_pushcfunction(formatter, stream);
         lua_pushvalue(formatter, 1);
-        if (lua_pcall(formatter, 1, 0, 0) != LUA_OK) lua_settop(formatter, 1);
+        if (lua_pcall(formatter, 1, 0, 0) != LUA_OK) complain();
     }
 }
 
@@ -104,7 +129,7 @@ static bool start_thread(void)
     return fine;
 }
 
-/* open(size, colour) runs in the formatter under lua_pcall and leaves show.output at index 1. */
+/* open(size, colour) runs in the formatter under lua_pcall and leaves the table at index 1. */
 static int open_formatter(lua_State *L)
 {
     luaL_openlibs(L);
@@ -114,7 +139,6 @@ static int open_formatter(lua_State *L)
     lua_call(L, 1, 1);
     lua_insert(L, 1);
     lua_call(L, 2, 1);
-    lua_getfield(L, -1, "output");
     return 1;
 }
 
@@ -132,6 +156,7 @@ static int attendant_start(lua_State *L)
     lua_pushboolean(formatter, lua_toboolean(L, 2));
     if (lua_pcall(formatter, 2, 1, 0) != LUA_OK) return luaL_error(L, "%s", lua_tostring(formatter, -1));
     if (!start_thread()) return luaL_error(L, "no thread for what goes on beside the lines");
+    lm_stopasked = asked;
     started = true;
     return 0;
 }
@@ -144,19 +169,20 @@ static int attendant_begin(lua_State *L)
     limit = seconds;
     began = now();
     running = true;
-    stop = false;
+    stop = late = false;
+    stopped = -AGAIN;
     pthread_cond_signal(&change);
     pthread_mutex_unlock(&turn);
     return 0;
 }
 
-/* finish(): the line has run. → seconds */
+/* finish(): the line has run. → whether for too long */
 static int attendant_finish(lua_State *L)
 {
     pthread_mutex_lock(&turn);
     running = false;
+    lua_pushboolean(L, late);
     pthread_mutex_unlock(&turn);
-    lua_pushnumber(L, now() - began);
     return 1;
 }
 
