@@ -548,44 +548,42 @@ local function collect(h, job, rank, fetch, f, next_range)
     return failure, values, left and segments_left(left, segments) or segments
 end
 
--- Puts a rank's values where they belong.
-local function place(results, values, segments)
-    local k = 1
-    for s = 1, #segments, 2 do
-        local first, last = segments[s], segments[s + 1]
-        move(values, k, k + last - first, first, results)
-        k = k + last - first + 1
-    end
-end
-
--- Above this many items every rank gives its results to the others in turn: less memory, and no limit to the whole.
-local MANY = 10000
+-- Above this many items only what others need is decoded; above so many bytes every rank gives its results to the others
+-- in turn, which takes less memory, and no limit applies to the whole.
+local MANY, LARGE = 10000, 2^26 | 0
 
 -- Brings the results together where they are wanted, else nil.
-local function bring(own, job, n, values, segments)
-    local rank, mine = own:rank(), {values, segments}
+local function bring(own, job, n, values, segments, done)
+    local rank, place = own:rank(), handout.place
+    local here = job.to == "all" or job.to == rank
+    local results = here and handout.list(n) or nil
     if own:size() == 1 then
-        local results = handout.list(n)
         place(results, values, segments)
         return results
     end
-    local here = job.to == "all" or job.to == rank
-    local results = here and handout.list(n) or nil
     if job.to == "all" and n <= MANY then
-        for _, entry in ipairs(own:allgather(mine)) do place(results, entry[1], entry[2]) end
+        for _, entry in ipairs(own:allgather {values, segments}) do place(results, entry[1], entry[2]) end
         return results
     end
+    -- the values as numbers or encoded, so that only those who want them decode them
+    local mine = {}
+    if job.to == "all" or not here then
+        mine = {handout.numbers(values, done), nil, segments}
+        if not mine[1] then mine[2] = mpi.pack(values) end
+    end
     if here then place(results, values, segments) end
-    for r = 0, own:size() - 1 do
-        if job.to == "all" then
-            local entry = own:bcast(r == rank and mine or nil, r)
-            if r ~= rank then place(results, entry[1], entry[2]) end
-        elseif r ~= job.to and here then
-            local entry = own:recv(r, 0)
-            place(results, entry[1], entry[2])
-        elseif r == rank and not here then
-            own:send(mine, job.to, 0)
+    local function take_in(r, entry)
+        if r ~= rank then place(results, entry[1] or mpi.unpack(entry[2]), entry[3]) end
+    end
+    if job.to ~= "all" then
+        if not here then own:send(mine, job.to, 0) end
+        for r = 0, own:size() - 1 do
+            if here and r ~= rank then take_in(r, own:recv(r, 0)) end
         end
+    elseif own:allreduce(#(mine[1] or mine[2])) <= LARGE then
+        for r, entry in ipairs(own:allgather(mine)) do take_in(r - 1, entry) end
+    else
+        for r = 0, own:size() - 1 do take_in(r, own:bcast(r == rank and mine or nil, r)) end
     end
     return results
 end
@@ -673,7 +671,7 @@ function map.map(comm, f, items, opts)
     n = n or all[job.root + 1][6].read
     local results
     if job.into then results = bring_into(own, job, segments)
-    else results = bring(own, job, n, values, segments)
+    else results = bring(own, job, n, values, segments, all[own:rank() + 1][4])
     end
     if results and job.left then record:each(function (i, value) results[i] = value end) end
     return results, info_of(h, all, job)

@@ -685,6 +685,66 @@ static int handout_list(lua_State *L)
     return 1;
 }
 
+/* numbers(values, n): entries 1 to n as bytes, when all of them are integers or all are floats; else nil. The first byte
+   tells which. */
+static int handout_numbers(lua_State *L)
+{
+    lua_Integer n = luaL_checkinteger(L, 2);
+    luaL_checktype(L, 1, LUA_TTABLE);
+    if (n < 1 || n > INT64_MAX / 16) return 0;
+    lua_rawgeti(L, 1, 1);
+    if (lua_type(L, -1) != LUA_TNUMBER) return 0;
+    bool integers = lua_isinteger(L, -1);
+    luaL_Buffer b;
+    size_t size = 1 + 8 * (size_t)n;
+    char *to = luaL_buffinitsize(L, &b, size);
+    *to++ = integers ? 'i' : 'f';
+    for (lua_Integer i = 1; i <= n; i++, to += 8) {
+        if (lua_rawgeti(L, 1, i) != LUA_TNUMBER || lua_isinteger(L, -1) != integers) return 0;
+        lua_Integer whole = lua_tointeger(L, -1);
+        lua_Number x = lua_tonumber(L, -1);
+        memcpy(to, integers ? (void *)&whole : (void *)&x, 8);
+        lua_pop(L, 1);
+    }
+    luaL_pushresultsize(&b, size);
+    return 1;
+}
+
+/* place(results, values, segments): the values, a list or what numbers made of one, go where the segments say: first,
+   last, first, last … */
+static int handout_put(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    luaL_checktype(L, 3, LUA_TTABLE);
+    size_t size = 0;
+    const char *bytes = lua_type(L, 2) == LUA_TSTRING ? lua_tolstring(L, 2, &size) : NULL;
+    if (!bytes) luaL_checktype(L, 2, LUA_TTABLE);
+    lua_Integer k = 0, n = (lua_Integer)lua_rawlen(L, 3), held = (lua_Integer)(size / 8);
+    for (lua_Integer s = 1; s < n; s += 2) {
+        lua_rawgeti(L, 3, s);
+        lua_rawgeti(L, 3, s + 1);
+        lua_Integer first = lua_tointeger(L, -2), last = lua_tointeger(L, -1);
+        lua_pop(L, 2);
+        for (lua_Integer i = first; i <= last; i++, k++) {
+            if (!bytes) {
+                lua_rawgeti(L, 2, k + 1);
+            } else if (k >= held) {
+                return luaL_error(L, "there are more items than results");
+            } else if (*bytes == 'i') {
+                lua_Integer whole;
+                memcpy(&whole, bytes + 1 + 8 * k, 8);
+                lua_pushinteger(L, whole);
+            } else {
+                lua_Number x;
+                memcpy(&x, bytes + 1 + 8 * k, 8);
+                lua_pushnumber(L, x);
+            }
+            lua_rawseti(L, 1, i);
+        }
+    }
+    return 0;
+}
+
 /* random(): the state of math.random as a string; random(state): puts it back. The state is the upvalue of that
    function; nil when another one took its place. */
 static int handout_random(lua_State *L)
@@ -778,7 +838,7 @@ static const luaL_Reg metamethods[] = {{"__close", handout_finish}, {NULL, NULL}
 static const luaL_Reg functions[] = {
     {"begin", handout_begin}, {"take", handout_take}, {"clock", handout_clock},
     {"list", handout_list},   {"random", handout_random}, {"is_array", handout_is_array},
-    {"is_operator", handout_is_operator}, {"combine", handout_combine}, {"copy_rows", handout_copy_rows}, {NULL, NULL},
+    {"is_operator", handout_is_operator}, {"combine", handout_combine}, {"numbers", handout_numbers}, {"place", handout_put}, {"copy_rows", handout_copy_rows}, {NULL, NULL},
 };
 
 void luaopen_handout(lua_State *L)
