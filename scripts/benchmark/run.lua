@@ -80,7 +80,9 @@ local function programs_of(group)
     for _, program in ipairs(group.programs) do
         local name, command = table.unpack(program)
         local python = program.imports and python_with(program.imports)
-        if program.imports and not python then
+        if options.quick and program.slow then
+            print(("%s: left out, it takes long"):format(name))
+        elseif program.imports and not python then
             print(("%s: left out, no Python has the module %s"):format(name, program.imports))
         else
             local variables = {luampi = root .. "/bin/luampi", works = root .. "/" .. here, python = python}

@@ -3,7 +3,7 @@
 -- A group has a program a language, luampi's first, each of which does all works of the group and prints for each a
 -- line "name<TAB>value": seconds an operation, or what `unit` says. With `whole` the only work is the job itself.
 -- A program's command runs in build/benchmark, where the C programs are; $works is this directory. `imports`: the
--- program is left out where Python has no such module. A work is its name and, by peer, what luampi's value may be at
+-- program is left out where Python has no such module; `slow`: also with --quick. A work is its name and, by peer, what luampi's value may be at
 -- most: so many times the peer's, or with `difference` so much more than the peer's.
 
 local messages = {
@@ -96,4 +96,39 @@ local pool = {
     },
 }
 
-return {messages, startup, memory, arrays, elements, pool}
+local map = {
+    name = "map", on = "2 ranks",
+    programs = {
+        {"luampi", "mpirun -n 2 $luampi $works/map.lua"},
+        {"multiproc.", "$python $works/map.py multiprocessing", imports = "multiprocessing"},
+        {"futures", "mpirun -n 3 $python -m mpi4py.futures $works/map.py futures", imports = "mpi4py.futures"},
+        {"ipyparallel", "$python $works/map.py ipyparallel", imports = "ipyparallel", slow = true},
+    },
+    works = {
+        {"map, 10^6 tasks x*x", ["multiproc."] = 0.5},
+        {"map, one task at a time", ["multiproc."] = 1 / 20, futures = 1 / 100, ipyparallel = 1 / 1000},
+    },
+}
+
+local uneven = {
+    name = "uneven", on = "4 ranks",
+    programs = {
+        {"luampi", "mpirun -n 4 $luampi $works/uneven.lua"},
+        {"ideal", "$luampi $works/uneven.lua ideal"},
+    },
+    works = {{"64 tasks of 0 to 20 ms", ideal = 1.1}},
+}
+
+local mapmemory = {
+    name = "mapmemory", on = "4 ranks", unit = "MB", difference = true,
+    programs = {
+        {"luampi", "sh -c 'mpirun -n 4 $luampi $works/mapmemory.lua into; mpirun -n 4 $luampi $works/mapmemory.lua stream'"},
+        {"without", "sh -c 'mpirun -n 4 $luampi $works/mapmemory.lua numbers; mpirun -n 4 $luampi $works/mapmemory.lua nothing'"},
+    },
+    works = {
+        {"10^7 numbers into an array", without = 50},
+        {"imap, generator of 10^6 items", without = 45}, -- which is below 60 in all
+    },
+}
+
+return {messages, startup, memory, arrays, elements, pool, map, uneven, mapmemory}
