@@ -39,6 +39,29 @@ static int array_tostring(lua_State *L)
     return 1;
 }
 
+/* Makes the metatable on top of the stack anew, with room to spare and what each access to an element looks up put in
+   first: so it lies where the look-up begins. Otherwise that is luck, another in each run, as the strings' hashes are. */
+static void spread_metatable(lua_State *L)
+{
+    static const char *const first[] = {"__index", "__newindex"};
+    lua_createtable(L, 0, 64);
+    for (size_t i = 0; i < sizeof first / sizeof *first; i++) {
+        lua_getfield(L, -2, first[i]);
+        lua_setfield(L, -2, first[i]);
+    }
+    lua_pushnil(L);
+    while (lua_next(L, -3)) {
+        lua_pushvalue(L, -2);
+        lua_insert(L, -2);
+        lua_rawset(L, -4);
+    }
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &lm_array_kind);
+    lua_pushvalue(L, -1);
+    lua_setfield(L, LUA_REGISTRYINDEX, lm_array_kind.name);
+    lua_replace(L, -2);
+}
+
 static const luaL_Reg arraymethods[] = {{"free", array_free}, {NULL, NULL}};
 static const luaL_Reg metamethods[] = {{"__tostring", array_tostring}, {"__close", array_free}, {NULL, NULL}};
 
@@ -55,6 +78,7 @@ int luaopen_array(lua_State *L)
     lm_reductionopen(L);
     lua_pop(L, 1);
     luaL_setfuncs(L, lm_comparemetamethods, 0);
+    spread_metatable(L);
     lua_pop(L, 1);
     lua_newtable(L);
     luaL_setfuncs(L, lm_createfunctions, 0);

@@ -41,7 +41,7 @@ void lm_pushrow(lua_State *L, int index, int64_t i)
 }
 
 /* a[i] for everything but the common case. Methods are upvalue 1. */
-__attribute__((noinline)) static int index_slow(lua_State *L, const lm_array *a)
+static int index_slow(lua_State *L, const lm_array *a)
 {
     lua_Integer i;
     if (lua_type(L, 2) == LUA_TSTRING) {
