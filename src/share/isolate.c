@@ -34,6 +34,7 @@ typedef struct child {
     int pipe;           /* -1: closed */
     int status;         /* how it ended, as waitpid says */
     bool lost;          /* somebody else has waited for it */
+    int reaper;         /* whether this process took in orphans before */
     lm_buffer *read;    /* what came through the pipe; lives in user value 1 */
     char before[4096];  /* this process's children when the child was made, as text */
 } child;
@@ -70,7 +71,7 @@ static pages memory_pages(void)
 static struct span {
     unsigned long from, to;
 } *shared;
-static size_t spans, room;
+static size_t spans, spans_room;
 static long looked_at; /* pages that the process had then; as long as that stays, so do its mappings */
 
 /* Looks again when it must: that takes a third of what a child takes. */
@@ -85,12 +86,13 @@ static bool list_shared(void)
     bool begins = true, fine = true;
     for (spans = 0; fine && fgets(line, sizeof line, maps); begins = strchr(line, '\n') != NULL) {
         if (!begins || sscanf(line, "%lx-%lx %4s", &s.from, &s.to, rights) != 3 || rights[1] != 'w' || rights[3] != 's') continue;
-        if (spans == room) {
-            struct span *more = realloc(shared, (2 * room + 16) * sizeof s);
+        if (spans == spans_room) {
+            size_t wanted = 2 * spans_room + 16;
+            struct span *more = realloc(shared, wanted * sizeof s);
             fine = more != NULL;
             if (!fine) break;
             shared = more;
-            room = 2 * room + 16;
+            spans_room = wanted;
         }
         shared[spans++] = s;
     }
@@ -234,7 +236,7 @@ static void end_orphans(const child *c)
             found = waitpid((pid_t)pid, NULL, 0) == pid || found;
         }
     }
-    prctl(PR_SET_CHILD_SUBREAPER, 0);
+    prctl(PR_SET_CHILD_SUBREAPER, c->reaper);
 }
 
 /* Whether the child has ended, now that its end is known. */
@@ -306,6 +308,7 @@ static int isolate_start(lua_State *L)
     if (pipe2(ends, O_CLOEXEC)) return luaL_error(L, "cannot isolate a task: %s", strerror(errno));
     fcntl(ends[0], F_SETFL, O_NONBLOCK);
     list_children(c->before, sizeof c->before);
+    prctl(PR_GET_CHILD_SUBREAPER, &c->reaper);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     fflush(NULL); /* or the child writes it again */
     pid_t self = getpid(), pid = fork();
@@ -318,7 +321,7 @@ static int isolate_start(lua_State *L)
     c->pipe = ends[0];
     if (pid < 0) {
         close_pipe(c);
-        prctl(PR_SET_CHILD_SUBREAPER, 0);
+        prctl(PR_SET_CHILD_SUBREAPER, c->reaper);
         return luaL_error(L, "cannot isolate a task: %s", strerror(problem));
     }
     c->pid = pid;

@@ -24,7 +24,7 @@ static int deeper(volatile char *above)
 {
     volatile char frame[1000];
     memset((char *)frame, above[0], sizeof frame);
-    return deeper(frame) + frame[1];
+    return above[0] ? deeper(frame) + frame[1] : 0;
 }
 
 static int crash_overflow(lua_State *L)
