@@ -1,5 +1,5 @@
 -- asan: no
--- run: d=$(mktemp -d) && cp $luampi $d/luampi && cp scripts/notebook/*.lua $d && cd $d && for s in send_recv send_recv_array make_data matvec vector_sum pool engines; do env -i PATH=$PATH HOME=/ ./luampi -n 2 $s.lua || exit; done; rm -rf $d
+-- run: d=$(mktemp -d) && cp $luampi $d/luampi && cp scripts/notebook/*.lua $d && cd $d && for s in send_recv send_recv_array make_data matvec vector_sum pool engines timeline; do env -i PATH=$PATH HOME=/ ./luampi -n 2 $s.lua || exit; done; rm -rf $d
 -- exit: 0
 -- stdout: rank 1 received numbers: 1.0, 2.0, 3.0, 4.0
 -- stdout: true
