@@ -73,6 +73,7 @@ lm_arrival lm_takeenvelope(lua_State *L, int comm, lm_comm *c, const char *call,
 
 /* Begins to receive the body behind an envelope: into exactly head->bytes of room, or (drain) into nothing, so that the
    sender of a message nobody wants goes on; `room` is then LM_EAGER bytes. MPI's code. */
+int lm_takepayload(lm_comm *c, const lm_head *head, lm_arrival from, void *room); /* begins and completes it */
 int lm_startpayload(lm_comm *c, const lm_head *head, lm_arrival from, void *room, MPI_Request *request);
 int lm_startdrain(lm_comm *c, const lm_head *head, lm_arrival from, void *room, MPI_Request *request);
 

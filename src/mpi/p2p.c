@@ -14,10 +14,8 @@
 
 static void payload_receive(lua_State *L, lm_comm *c, const char *call, const lm_head *head, lm_arrival from, void *room)
 {
-    MPI_Request request;
     lm_waitmoving(L, call, "source", from.source, from.tag);
-    lm_mpi(L, lm_startpayload(c, head, from, room, &request), call);
-    lm_mpi(L, MPI_Wait(&request, MPI_STATUS_IGNORE), call);
+    lm_mpi(L, lm_takepayload(c, head, from, room), call);
 }
 
 /* Consumes a body that nobody wants. */

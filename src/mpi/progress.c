@@ -5,6 +5,7 @@
 
 #include <dlfcn.h>
 #include <lauxlib.h>
+#include <math.h>
 #include <mpi.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,6 +19,7 @@ double lm_watch = 60;
 #define LOOKS_BEFORE_CLOCK 256
 #define SPIN 400e-6 /* longer than a nap of the peer takes: else two ranks in close traffic send each other to sleep */
 #define SPIN_MOVING 50e-3
+#define NAP (1.0 / 16) /* of the time that the wait has taken: what it may take longer for the nap */
 #define FIRST_NAP 20e-6
 #define LAST_NAP 1e-3
 #define BATCH 8     /* looks between two naps */
@@ -33,7 +35,7 @@ double lm_watch = 60;
 static double began;       /* the wait */
 static double spin_began;
 static double last;        /* this thread's own time at the last look */
-static double nap, next_report;
+static double next_report;
 static unsigned looks, worked;   /* in this spin or batch, and with work among them */
 static bool napping, batch_worked; /* the latter: in the last batch */
 static bool on_board;
@@ -85,7 +87,6 @@ static void progress_spin(double now)
     napping = batch_worked = false;
     spin_began = now;
     looks = worked = 0;
-    nap = FIRST_NAP;
 }
 
 /* What a wait of some length makes known. */
@@ -130,8 +131,8 @@ static void progress_idle(void)
     progress_tell(now);
     batch_worked = worked > 0;
     looks = worked = 0;
+    double nap = fmin(fmax((now - spin_began) * NAP, FIRST_NAP), LAST_NAP);
     nanosleep(&(struct timespec){0, (long)(nap * 1e9)}, NULL);
-    if (nap < LAST_NAP) nap *= 2;
     last = progress_clock(CLOCK_THREAD_CPUTIME_ID);
 }
 
