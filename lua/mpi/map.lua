@@ -500,11 +500,12 @@ end
 
 -- Map -----------------------------------------------------------------------------------------------------------------
 
--- Does all tasks this rank takes. → failure; values and how many; segments: first, last, first, last … of the items that
+-- Does all tasks this rank takes, about `share` of them. → failure; values and how many; segments: first, last, first, last … of the items that
 -- the values belong to
-local function collect(h, job, rank, fetch, f, next_range)
-    local values, k, segments, left = {}, 0, {}, job.left
+local function collect(h, job, rank, fetch, f, next_range, share)
+    local values, k, segments, left = handout.list(job.into and 0 or share), 0, {}, job.left
     local at = 0
+    values.n = nil
     if left then
         local task, items = f, fetch
         fetch = nil
@@ -548,8 +549,8 @@ local function collect(h, job, rank, fetch, f, next_range)
     return failure, values, left and segments_left(left, segments) or segments
 end
 
--- Above this many items only what others need is decoded; above so many bytes every rank gives its results to the others
--- in turn, which takes less memory, and no limit applies to the whole.
+-- Up to this many items the results are together in one message; above so many bytes each rank's are put in their places
+-- before those of the next one come, which takes less memory.
 local MANY, LARGE = 10000, 2^26 | 0
 
 -- Brings the results together where they are wanted, else nil.
@@ -565,26 +566,43 @@ local function bring(own, job, n, values, segments, done)
         for _, entry in ipairs(own:allgather {values, segments}) do place(results, entry[1], entry[2]) end
         return results
     end
-    -- the values as numbers or encoded, so that only those who want them decode them
-    local mine = {}
-    if job.to == "all" or not here then
-        mine = {handout.numbers(values, done), nil, segments}
-        if not mine[1] then mine[2] = mpi.pack(values) end
+    -- the values as numbers or encoded, so that only those who want them decode them; a head goes first
+    local numbers, floats, text
+    if (job.to == "all" or not here) and done > 0 then
+        numbers, floats = handout.numbers(values, done)
+        if not numbers then text = mpi.pack(values) end
     end
+    local head = {numbers and done or nil, floats, segments, text and #text}
     if here then place(results, values, segments) end
-    local function take_in(r, entry)
-        if r ~= rank then place(results, entry[1] or mpi.unpack(entry[2]), entry[3]) end
-    end
     if job.to ~= "all" then
-        if not here then own:send(mine, job.to, 0) end
-        for r = 0, own:size() - 1 do
-            if here and r ~= rank then take_in(r, own:recv(r, 0)) end
+        if not here then
+            own:send({head, text}, job.to, 0)
+            if numbers then own:Send(numbers, job.to, 0) end
         end
-    elseif own:allreduce(#(mine[1] or mine[2])) <= LARGE then
-        for r, entry in ipairs(own:allgather(mine)) do take_in(r - 1, entry) end
-    else
-        for r = 0, own:size() - 1 do take_in(r, own:bcast(r == rank and mine or nil, r)) end
+        for r = 0, own:size() - 1 do
+            if here and r ~= rank then
+                local message = own:recv(r, 0)
+                local other, bytes = message[1], message[2]
+                local list = other[1] and mpi.array.empty(other[1], "int64")
+                if list then own:Recv(list, r, 0) end
+                if list or bytes then place(results, list or mpi.unpack(bytes), other[3], other[2]) end
+            end
+        end
+        return results
     end
+    local heads, size, later = own:allgather(head), 0, {}
+    for _, other in ipairs(heads) do size = size + 8 * (other[1] or 0) + (other[4] or 0) end
+    for r, other in ipairs(heads) do
+        local list
+        if other[1] then list = own:Bcast(r - 1 == rank and numbers or mpi.array.empty(other[1], "int64"), r - 1)
+        elseif other[4] then list = own:bcast(r - 1 == rank and text or nil, r - 1)
+        end
+        local function put()
+            if list and r - 1 ~= rank then place(results, other[1] and list or mpi.unpack(list), other[3], other[2]) end
+        end
+        if size > LARGE then put() else later[#later + 1] = put end
+    end
+    for _, put in ipairs(later) do put() end
     return results
 end
 
@@ -626,9 +644,11 @@ local function bring_rows(own, job, segments, from)
     local most, left = math.max(1, PIECE // row), 0
     for s = 1, #segments, 2 do left = left + segments[s + 1] - segments[s] + 1 end
     local s, skipped = 1, 0
+    shape[1] = math.min(most, left)
+    local room = mpi.array.empty(shape, into:dtype())
     while left > 0 do
         shape[1] = math.min(most, left)
-        local piece = mpi.array.empty(shape, into:dtype())
+        local piece = shape[1] == #room and room or room:slice(1, shape[1])
         if rank == from then handout.copy_rows(into, segments, s, skipped, piece, true) end
         if job.to == "all" then own:Bcast(piece, from)
         elseif rank == from then own:Send(piece, job.to, 0)
@@ -664,7 +684,8 @@ function map.map(comm, f, items, opts)
     local record <close> = open_journal(own, job, n)
     local _, next_range
     _, fetch, next_range = start(h, own, job, job.left and #job.left or n, fetch)
-    local failure, values, segments = collect(h, job, own:rank(), fetch, dressed(h, job, own:rank(), told, record), next_range)
+    local failure, values, segments = collect(h, job, own:rank(), fetch, dressed(h, job, own:rank(), told, record), next_range,
+                                              (job.left and #job.left or n or 0) // own:size())
     told.read = job.read
     local all, first = meet(h, failure, told)
     if first then error(first, 0) end

@@ -14,14 +14,14 @@
 lm_waiting lm_waits;
 unsigned lm_idle, lm_moves;
 void (*lm_background)(void), (*lm_serving)(void), (*lm_onwait)(void);
-double lm_watch = 60;
+double lm_watch = 60, lm_longest_nap = LM_NAP;
+const char *lm_within;
 
 #define LOOKS_BEFORE_CLOCK 256
 #define SPIN 400e-6 /* longer than a nap of the peer takes: else two ranks in close traffic send each other to sleep */
 #define SPIN_MOVING 50e-3
 #define NAP (1.0 / 16) /* of the time that the wait has taken: what it may take longer for the nap */
 #define FIRST_NAP 20e-6
-#define LAST_NAP 1e-3
 #define BATCH 8     /* looks between two naps */
 #define BOARD 0.1   /* a wait of this length is written on the board */
 
@@ -59,7 +59,8 @@ const char *lm_waitplace(char *text, size_t room)
     else if (w->peer) snprintf(peer, sizeof peer, "%s=%d", w->peer, w->rank);
     if (w->peer && w->tag >= 0) snprintf(tag, sizeof tag, ", tag=%d", w->tag);
     bool known = lm_place(w->L, place, sizeof place);
-    if (strpbrk(w->call, ".: ")) snprintf(text, room, "%s%s%s", w->call, known ? " at " : "", place);
+    if (lm_within) snprintf(text, room, "comm:%s()%s%s", lm_within, known ? " at " : "", place);
+    else if (strpbrk(w->call, ".: ")) snprintf(text, room, "%s%s%s", w->call, known ? " at " : "", place);
     else snprintf(text, room, "comm:%s(%s%s)%s%s", w->call, peer, tag, known ? " at " : "", place);
     return text;
 }
@@ -131,7 +132,7 @@ static void progress_idle(void)
     progress_tell(now);
     batch_worked = worked > 0;
     looks = worked = 0;
-    double nap = fmin(fmax((now - spin_began) * NAP, FIRST_NAP), LAST_NAP);
+    double nap = fmin(fmax((now - spin_began) * NAP, FIRST_NAP), lm_longest_nap);
     nanosleep(&(struct timespec){0, (long)(nap * 1e9)}, NULL);
     last = progress_clock(CLOCK_THREAD_CPUTIME_ID);
 }

@@ -40,6 +40,12 @@ static inline void lm_waitmoving(lua_State *L, const char *call, const char *pee
 /* Payloads that are under way in the background. */
 extern unsigned lm_moves;
 
+/* What the calls that wait now belong to, "map", or NULL; and the longest nap between looks, in seconds: where many wait
+   for one another and someone for them, it may be shorter for a while. */
+extern const char *lm_within;
+extern double lm_longest_nap;
+#define LM_NAP 1e-3
+
 /* "comm:recv(source=1, tag=11) at script.lua:14": the wait. Reads the Lua stack but runs nothing. */
 const char *lm_waitplace(char *text, size_t room);
 

@@ -29,6 +29,9 @@
 /* How long a rank waits for the answer of one on another node before it asks the next one there as well. */
 #define PATIENCE 25e-3
 
+/* The longest nap in the wait for the last rank, which all ranks are in. */
+#define NAP 5e-4
+
 typedef enum schedule { DYNAMIC, BLOCKS, STATIC, CYCLIC } schedule; /* BLOCKS: dynamic, beginning as if static */
 
 /* A node, as the others see it. */
@@ -206,6 +209,8 @@ static void handout_activate(handout *h)
 
 static void handout_rest(handout *h)
 {
+    lm_within = NULL;
+    lm_longest_nap = LM_NAP;
     handout **at = &active;
     while (*at && *at != h) at = &(*at)->active;
     if (!*at) return;
@@ -604,6 +609,8 @@ static int handout_settle(lua_State *L)
     handout *h = handout_check(L);
     handout_done(h);
     lm_stream *s = &h->stream;
+    lm_within = h->call;
+    lm_longest_nap = NAP;
     lm_wait(L, h->call, NULL, 0, -1);
     if (s->open && s->rank == s->root) {
         lm_endstream(s, &h->talk, h->map, true);
@@ -685,59 +692,51 @@ static int handout_list(lua_State *L)
     return 1;
 }
 
-/* numbers(values, n): entries 1 to n as bytes, when all of them are integers or all are floats; else nil. The first byte
-   tells which. */
+/* numbers(values, n): entries 1 to n as they are in memory, as an int64 array, and whether they are floats; nil unless
+   all are integers or all are floats. */
 static int handout_numbers(lua_State *L)
 {
-    lua_Integer n = luaL_checkinteger(L, 2);
+    int64_t n = luaL_checkinteger(L, 2);
     luaL_checktype(L, 1, LUA_TTABLE);
-    if (n < 1 || n > INT64_MAX / 16) return 0;
-    lua_rawgeti(L, 1, 1);
-    if (lua_type(L, -1) != LUA_TNUMBER) return 0;
-    bool integers = lua_isinteger(L, -1);
-    luaL_Buffer b;
-    size_t size = 1 + 8 * (size_t)n;
-    char *to = luaL_buffinitsize(L, &b, size);
-    *to++ = integers ? 'i' : 'f';
+    if (lua_rawgeti(L, 1, 1) != LUA_TNUMBER) return 0;
+    bool floats = !lua_isinteger(L, -1);
+    char *to = lm_newarray(L, LM_INT64, 1, &n)->data;
     for (lua_Integer i = 1; i <= n; i++, to += 8) {
-        if (lua_rawgeti(L, 1, i) != LUA_TNUMBER || lua_isinteger(L, -1) != integers) return 0;
-        lua_Integer whole = lua_tointeger(L, -1);
-        lua_Number x = lua_tonumber(L, -1);
-        memcpy(to, integers ? (void *)&whole : (void *)&x, 8);
+        lua_rawgeti(L, 1, i);
+        if (lua_isinteger(L, -1) == floats || (floats && lua_type(L, -1) != LUA_TNUMBER)) return 0;
+        if (floats) memcpy(to, &(lua_Number){lua_tonumber(L, -1)}, 8);
+        else memcpy(to, &(lua_Integer){lua_tointeger(L, -1)}, 8);
         lua_pop(L, 1);
     }
-    luaL_pushresultsize(&b, size);
-    return 1;
+    lua_pushboolean(L, floats);
+    return 2;
 }
 
-/* place(results, values, segments): the values, a list or what numbers made of one, go where the segments say: first,
-   last, first, last … */
+/* place(results, values, segments[, floats]): the values, a list or what numbers made of one, go where the segments say:
+   first, last, first, last … */
 static int handout_put(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TTABLE);
     luaL_checktype(L, 3, LUA_TTABLE);
-    size_t size = 0;
-    const char *bytes = lua_type(L, 2) == LUA_TSTRING ? lua_tolstring(L, 2, &size) : NULL;
-    if (!bytes) luaL_checktype(L, 2, LUA_TTABLE);
-    lua_Integer k = 0, n = (lua_Integer)lua_rawlen(L, 3), held = (lua_Integer)(size / 8);
+    const lm_array *a = lm_toarray(L, 2);
+    if (!a) luaL_checktype(L, 2, LUA_TTABLE);
+    bool floats = lua_toboolean(L, 4);
+    lua_Integer k = 0, n = (lua_Integer)lua_rawlen(L, 3);
     for (lua_Integer s = 1; s < n; s += 2) {
         lua_rawgeti(L, 3, s);
         lua_rawgeti(L, 3, s + 1);
         lua_Integer first = lua_tointeger(L, -2), last = lua_tointeger(L, -1);
         lua_pop(L, 2);
+        if (a && last - first >= a->size - k) return luaL_error(L, "there are more items than results");
         for (lua_Integer i = first; i <= last; i++, k++) {
-            if (!bytes) {
+            lua_Number x;
+            if (!a) {
                 lua_rawgeti(L, 2, k + 1);
-            } else if (k >= held) {
-                return luaL_error(L, "there are more items than results");
-            } else if (*bytes == 'i') {
-                lua_Integer whole;
-                memcpy(&whole, bytes + 1 + 8 * k, 8);
-                lua_pushinteger(L, whole);
-            } else {
-                lua_Number x;
-                memcpy(&x, bytes + 1 + 8 * k, 8);
+            } else if (floats) {
+                memcpy(&x, a->data + 8 * k, 8);
                 lua_pushnumber(L, x);
+            } else {
+                lua_pushinteger(L, ((int64_t *)(void *)a->data)[k]);
             }
             lua_rawseti(L, 1, i);
         }
