@@ -2,6 +2,8 @@
 
 local mpi = package.loaded.mpi -- nil where there is only text to merge
 
+local ipairs, table = ipairs, table -- whatever a line at the prompt does to the globals
+
 local ranks = {}
 
 --- {0, 1, 2, 5} → "0-2,5". The list is in ascending order.

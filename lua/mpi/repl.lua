@@ -8,7 +8,10 @@ local ranks = require "mpi.ranks"
 
 local load = load
 local pack, unpack, concat = table.pack, table.unpack, table.concat
-local open = io.open
+local error, ipairs, rawget, rawset, setmetatable, tonumber, tostring, type =
+    error, ipairs, rawget, rawset, setmetatable, tonumber, tostring, type
+local collectgarbage, require, math, os, table, open = collectgarbage, require, math, os, table, io.open
+local globals, version = _G, _VERSION
 
 local rank, size = mpi.COMM_WORLD:rank(), mpi.COMM_WORLD:size()
 
@@ -49,6 +52,21 @@ local function said(value, trace)
     return type(value) == "string" and value or trace:match("^(.*)\nstack traceback:\n") or trace
 end
 
+local leaving -- the status that os.exit was called with in a line
+
+-- In a line os.exit ends the session, on all ranks and in good order.
+local function replace_exit()
+    local exit, getpid = os.exit, mpi.getpid
+    local own = getpid()
+    function os.exit(code, ...)
+        if not interrupt.running() or getpid() ~= own then exit(code, ...) end -- a child of this rank has its own end
+        if code ~= nil and type(code) ~= "boolean" and not math.tointeger(code) then exit(code, ...) end -- raises
+        leaving = (code == nil or code == true) and 0 or code == false and 1 or math.tointeger(code)
+        interrupt.stop()
+        error("leaving", 0)
+    end
+end
+
 -- Collective: a job of rank 0's, {code=, on=}. Rank 0 gets what came of it, by rank.
 local function perform(job)
     local own = {}
@@ -59,7 +77,7 @@ local function perform(job)
         local results = pack(interrupt.run(f))
         own.seconds = mpi.wtime() - began
         if results[1] and results.n >= first then
-            rawset(_G, "_", results[first])
+            rawset(globals, "_", results[first])
             results = pack(interrupt.run(show.values, unpack(results, first, results.n))) -- runs their __tostring
             own.text = results[1] and results[2]
         end
@@ -68,7 +86,7 @@ local function perform(job)
             own.failed = {message = said(results[2], trace), trace = essence(trace)}
         end
     end
-    own.output = capture.flush()
+    own.leaving, own.output = leaving, capture.flush()
     interrupt.meet()
     if attendant then own.late = attendant.finish() end -- at once: a wish to stop that comes now is not for the next line
     return private:gather(own, 0)
@@ -127,7 +145,7 @@ end
 -- A line, or nil and "end" or "interrupted".
 function session:read(prompt, name)
     if not self.atterminal then return self.prompt.readline("") end
-    local own = rawget(_G, name)
+    local own = rawget(globals, name)
     local line, why = self.prompt.readline(own == nil and prompt or tostring(own), self.completer)
     if line and line:find("%S") and self.history then
         self.prompt.remember(line)
@@ -138,6 +156,7 @@ function session:read(prompt, name)
 end
 
 -- Runs code on the ranks of the list, all without; shows output, values, errors, and if `timed`, how long it took.
+-- Returns what ends the session.
 function session:run(code, on, timed)
     local f, message = compile(code)
     if not f then return self:fail(message) end
@@ -149,13 +168,16 @@ function session:run(code, on, timed)
     attendant.begin(self.limit)
     local results = everybody(job)
     local output, texts, errors, times = capture.taken(), {}, {}, {}
+    local status
     for i = 1, size do
         local own = results[i]
         output[i] = output[i] or own.output
         texts[i], errors[i], times[i] = own.text or false, own.failed or false, own.seconds and duration(own.seconds)
         if own.failed then self.failed = true end
+        if own.leaving then status = math.max(status or 0, own.leaving) end
     end
     self:write(self.show.output(output))
+    if status then return {what = "quit", status = status} end
     self:write(self.show.results(texts, self.width()))
     self:write(self.show.errors(errors))
     if results[1].late then self:write(self.show.complaint(("stopped after %g s, as :timeout says"):format(self.limit))) end
@@ -209,7 +231,7 @@ end)
 
 command("time", "code", "run code and tell how long it took", function (self, code, line)
     if not code:find("%S") then return self:fail(":time takes code: " .. line .. " comm:barrier()") end
-    self:line(code, true)
+    return self:line(code, true)
 end)
 
 command("timeout", "S", "stop lines that run longer than S seconds; 0: none", function (self, text)
@@ -279,12 +301,12 @@ function session:line(line, timed)
     local code = self:complete(line)
     if not code then return end
     self.lines[#self.lines + 1] = (timed and ":time " or "") .. typed .. code:sub(#line + 1)
-    self:run(code, on, timed)
+    return self:run(code, on, timed)
 end
 
 function session:greeting()
     local where = mpi.processor_name()
-    return ("luampi %s  (%s, %s)  %s on %s; :help tells more\n"):format(mpi.version, _VERSION, mpi.library_version,
+    return ("luampi %s  (%s, %s)  %s on %s; :help tells more\n"):format(mpi.version, version, mpi.library_version,
         size == 1 and "1 rank" or size .. " ranks", where)
 end
 
@@ -304,7 +326,7 @@ local function lead(self)
         local line, why = self:read("> ", "_PROMPT")
         if line then ending = self:line(line) elseif why == "end" then ending = {what = "quit"} end
     until ending
-    ending.status = self.strict and self.failed and 1 or 0
+    ending.status = ending.status or self.strict and self.failed and 1 or 0
     everybody(ending)
     return ending
 end
@@ -314,6 +336,7 @@ local repl = {}
 --- Collective: lives through a session. options: atterminal, strict, first (of this job) → "quit" or "reset", status
 function repl.run(options)
     interrupt.begin()
+    replace_exit()
     private = mpi.COMM_WORLD:dup()
     capture.start()
     local colour = options.atterminal and not os.getenv("NO_COLOR") and os.getenv("TERM") ~= "dumb"

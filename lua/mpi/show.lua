@@ -3,6 +3,11 @@
 
 local ranks = require "mpi.ranks"
 
+-- what a line does to the globals does not matter here
+local ipairs, next, rawget, rawlen, require, select, tonumber, tostring, type =
+    ipairs, next, rawget, rawlen, require, select, tonumber, tostring, type
+local coroutine, debug, math, table, utf8 = coroutine, debug, math, table, utf8
+
 -- Levels of a table; entries of one table, of all; bytes of a line, of a string
 local DEPTH, EACH, ENTRIES, LINE, LONGEST = 5, 50, 150, 72, 2000
 
@@ -46,8 +51,8 @@ end
 -- A copy that inspect can print: as deep and as long as is readable, level by level until there are ENTRIES, without
 -- metatables. What inspect could not print itself, or would print otherwise, becomes a mark that `texts` has the text
 -- of.
-local function readable(root)
-    local texts, copies, levels, left = {}, {[root] = {}}, {{root}}, ENTRIES
+local function readable(root, levels)
+    local texts, copies, tables, left = {}, {[root] = {}}, {{root}}, ENTRIES
 
     local function mark(text)
         texts[#texts + 1] = text
@@ -77,10 +82,10 @@ local function readable(root)
         return copies[value]
     end
 
-    for depth = 1, DEPTH do
-        local below = depth < DEPTH and {} or nil
-        levels[depth + 1] = below
-        for _, value in ipairs(levels[depth]) do
+    for level = 1, levels do
+        local below = level < levels and {} or nil
+        tables[level + 1] = below
+        for _, value in ipairs(tables[level]) do
             local copy, length = copies[value], rawlen(value)
             local keys = other_keys(value, length)
             local own = math.min(EACH, math.max(left, 3))
@@ -94,9 +99,10 @@ local function readable(root)
     return copies[root], texts
 end
 
-local function table_text(value)
-    local inspect = require "inspect"
-    local copy, texts = readable(value)
+local inspect = require "inspect"
+
+local function table_text(value, levels)
+    local copy, texts = readable(value, levels)
     local function fill(text)
         text = text:gsub('%["\xff"%] = ', "")
         return (text:gsub('"\\1text (%d+)\\1"', function (i) return texts[tonumber(i)] end))
@@ -106,9 +112,9 @@ local function table_text(value)
     return fill(inspect(copy))
 end
 
-local function value_text(value)
+local function value_text(value, levels)
     if type(value) == "string" then return value end
-    if type(value) == "table" and not has_text(value) then return table_text(value) end
+    if type(value) == "table" and not has_text(value) then return table_text(value, levels) end
     return thing(value)
 end
 
@@ -140,12 +146,13 @@ return function (size, colour)
         return table.concat(out)
     end
 
-    --- One text from the results of a function: show.values(f(…)). nil when there are none.
+    --- One text from the results of a function: show.values(f(…)). nil when there are none. What comes second is often
+    --- there besides: of its tables one level is shown.
     function show.values(...)
         local n = select("#", ...)
         if n == 0 then return nil end
         local texts = {}
-        for i = 1, n do texts[i] = value_text((select(i, ...))) end
+        for i = 1, n do texts[i] = value_text((select(i, ...)), i == 1 and DEPTH or 1) end
         return table.concat(texts, "\t")
     end
 

@@ -33,9 +33,12 @@ bool lm_ended, lm_isolated;
 
 int lm_clamp(int status) { return status == 0 ? 0 : status < 1 ? 1 : status > 125 ? 125 : status; }
 
+void (*lm_onabort)(void);
+
 void lm_abort(int status)
 {
     fflush(NULL);
+    if (lm_onabort) lm_onabort();
     if (lm_isolated) _exit(lm_clamp(status));
     leaving = MPI_COMM_NULL;
     MPI_Abort(MPI_COMM_WORLD, lm_clamp(status));

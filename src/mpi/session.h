@@ -18,7 +18,8 @@ void lm_atend(int (*end)(void), bool met);
 /* An exit status as the shell will see it: 0 stays, all others lie in 1..125. */
 int lm_clamp(int status);
 
-/* Ends the whole job at once. */
+/* Ends the whole job at once; lm_onabort, if any, is called first. */
+extern void (*lm_onabort)(void);
 _Noreturn void lm_abort(int status);
 
 /* Set when the program has come to its end by itself: a status of 0 is then no os.exit(0). */

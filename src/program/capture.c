@@ -1,5 +1,7 @@
 #include "capture.h"
 
+#include "session.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <lauxlib.h>
@@ -128,6 +130,7 @@ static int capture_start(lua_State *L)
     dup2(own, STDOUT_FILENO);
     setvbuf(stdout, NULL, _IOLBF, 1 << 16);
     atexit(capture_end);
+    lm_onabort = capture_end;
 
     gethostname(mine.host, sizeof mine.host - 1);
     snprintf(mine.path, sizeof mine.path, "/proc/%d/fd/%d", (int)getpid(), own);

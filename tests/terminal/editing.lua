@@ -34,6 +34,17 @@ screen(function (s)
     -- a pasted block; its tabs complete nothing
     s:paste("function double(x)\n\tlocal y = x * 2\n\treturn y\nend\ndouble(21)\n")
     s:expect("[0-3] 42")
+    -- a fresh Lua, in which all that goes on
+    s:type(":reset\ndouble\n")
+    s:expect("[0-3] nil")
+    s:type("comm:all")
+    s:key("Tab")
+    s:expect("allgather  allreduce  alltoall")
+    s:type("reduce(2)\n")
+    s:expect("[0-3] 8")
+    s:key("Up")
+    s:expect("comm:allreduce(2)", 2)
+    s:key("C-c")
     -- Ctrl-D
     s:key("C-d")
     s:expect("left with 0")

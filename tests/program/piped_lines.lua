@@ -2,10 +2,14 @@
 -- run: printf 'nil + 1\n' | $luampi -i || exit 4
 -- run: printf 'print("fine")\n' | $luampi --strict -i || exit 5
 -- run: printf 'print(x, (...))\nos.exit(7)' | $luampi -i $file a; [ $? = 7 ] || exit 6
--- run: printf 'print("bye") os.exit(0)' | $mpirun -n 2 $luampi -i
+-- run: printf '@1 os.exit(0)\nprint("not reached")' | $mpirun -n 2 $luampi -i || exit 7
+-- run: printf 'print("bye") pcall(os.exit, 9) while true do end' | $mpirun -n 2 $luampi -i; [ $? = 9 ] || exit 8
+-- run: printf '@1 print("last words") mpi.abort(8)' | $mpirun -n 2 $luampi -i; [ $? = 8 ] || exit 9
 -- exit: 0
 -- stdout: [0-1] 2
 -- stdout: fine
 -- stdout: from the script	nil
--- stdout: bye
+-- stdout: [0-1] bye
+-- stdout: last words
+-- never: not reached
 x = "from the script"
