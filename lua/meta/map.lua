@@ -68,6 +68,8 @@ local map_info = {}
 --- - `seed`: a number; `math.random` restarts for each item from seed and index, so that results depend neither on the
 ---   number of ranks nor on the schedule. Afterwards it goes on as if the map had not been, unless the script replaced
 ---   `math.random`
+--- - `progress`: after 2 s a line on the terminal the program was started from tells how many items are done, how many a
+---   second, and how long the rest will take; nothing without a terminal
 --- - `trace`: `info.tasks` tells when each task ran, and where
 --- - `items`: "same" when every rank has the items: nothing is sent
 --- - `root`: the rank whose items are mapped; default 0
@@ -122,7 +124,7 @@ function comm:map(f, items, opts) end
 --- has not taken goes on until it has four batches and a megabyte of them waiting.
 ---
 --- Options: `to`, the rank of the loop (0); `ordered`: results come in the order of the items, and those that are early are
---- kept; `schedule chunk seed items root ahead isolate memory timeout tries` as in `comm:map`.
+--- kept; `schedule chunk seed progress items root ahead isolate memory timeout tries` as in `comm:map`.
 ---@param f fun(item: any, index: integer): any
 ---@param items any[]|mpi.array|integer|(fun(): any)? on the root
 ---@param opts? table
@@ -135,7 +137,7 @@ function comm:imap(f, items, opts) end
 ---     local sum = comm:mapreduce(function (i) return 1 / i ^ 2 end, 10 ^ 8)
 ---
 --- Options: `op`, an operator such as `mpi.MAX` or a function (default `mpi.SUM`); `init`, combined before the first
---- result; `chunk seed trace items root ahead isolate memory timeout tries` as in `comm:map`.
+--- result; `chunk seed progress trace items root ahead isolate memory timeout tries` as in `comm:map`.
 ---@param f fun(item: any, index: integer): any
 ---@param items any[]|mpi.array|integer|(fun(): any)? on the root
 ---@param opts? table

@@ -183,9 +183,9 @@ local function job_of(comm, call, f, items, opts, first)
         job.n, job.kind = n, kind
     end
     if job.to == "all" and call == "imap" then wrong(first + 1, "to is 'all', expected a rank") end
-    job.also = ("%s %s %s %s %s %s %s %s %s %s %s %s"):format(
+    job.also = ("%s %s %s %s %s %s %s %s %s %s %s %s %s"):format(
         job.root, job.to, job.schedule, job.chunk, job.errors, job.seed, job.trace, job.same, job.same and job.n,
-        job.to == "all" and job.into ~= nil, job.ordered, job.journal)
+        job.to == "all" and job.into ~= nil, job.ordered, job.journal, job.progress)
     return job
 end
 
@@ -290,6 +290,7 @@ end
 
 -- Makes the hand-out ready. → the number of items, nil for a stream; how to fetch them; what gives the next first and last
 local function start(h, own, job, n, fetch)
+    if job.progress then h:progress(n or -1) end
     if n then
         h:start(n, job.schedule, job.chunk or 0)
         return n, fetch, take
@@ -1058,6 +1059,7 @@ function map.mapreduce(comm, f, items, opts)
     local n, fetch = distribute(own, job)
     local all, result
     if n then
+        if job.progress then h:progress(n) end
         h:start(n, "blocks", job.chunk or 0)
         local single = fetch and function (i)
             local list, shift = fetch(i)

@@ -47,12 +47,23 @@ static _Noreturn void die(lua_State *L)
     lm_abort(1);
 }
 
+/* The message of the error at index 1, with the traceback of the task it was raised in, when it is such an error. */
+static const char *with_task(lua_State *L, const char *message)
+{
+    if (!lua_istable(L, 1)) return message;
+    lua_pushliteral(L, "traceback");
+    const char *stack = lua_rawget(L, 1) == LUA_TSTRING ? strstr(lua_tostring(L, -1), "\nstack traceback:") : NULL;
+    if (!stack) return message;
+    return lua_pushfstring(L, "%s\nstack traceback of the task:%s", message, stack + strlen("\nstack traceback:"));
+}
+
 static int message_handler(lua_State *L)
 {
     const char *message = lua_tostring(L, 1);
     if (!message) {
         if (luaL_callmeta(L, 1, "__tostring") && lua_type(L, -1) == LUA_TSTRING) message = lua_tostring(L, -1);
         else message = lua_pushfstring(L, "(error object is a %s value)", luaL_typename(L, 1));
+        message = with_task(L, message);
     }
     luaL_traceback(L, L, message, 1);
     return 1;

@@ -4,6 +4,7 @@
 #include "array.h"
 #include "error.h"
 #include "interrupt.h"
+#include "meter.h"
 #include "op.h"
 #include "progress.h"
 #include "stock.h"
@@ -28,6 +29,9 @@
 
 /* How long a rank waits for the answer of one on another node before it asks the next one there as well. */
 #define PATIENCE 25e-3
+
+/* How often rank 0 is told how far a rank of another node is. */
+#define TELL 0.25
 
 /* The longest nap in the wait for the last rank, which all ranks are in. */
 #define NAP 5e-4
@@ -68,6 +72,9 @@ typedef struct handout {
     int64_t done;
     double began, last, busy;
     const char *call;
+    bool tells;        /* rank 0 of another node wants to know how far this rank is */
+    int64_t told;
+    double told_at;
     lm_stream stream;
     double looked;
     int asked;         /* other ranks that have not answered yet */
@@ -165,6 +172,7 @@ static void handout_serve(handout *h)
         lm_range r;
         if (p->note.map == h->map) switch (p->note.kind) {
         case LM_STOP: atomic_store(&h->sheet->stop, true); break;
+        case LM_COUNT: atomic_fetch_add(&h->sheet->elsewhere, p->note.count); break;
         case LM_ASK:
             r = handout_give(h);
             lm_sendnote(&h->talk, p->rank, (lm_note){.map = h->map, .kind = LM_GIVE, .first = r.first, .count = lm_length(r)});
@@ -209,6 +217,7 @@ static void handout_activate(handout *h)
 
 static void handout_rest(handout *h)
 {
+    lm_stopmeter(h->sheet);
     lm_within = NULL;
     lm_longest_nap = LM_NAP;
     handout **at = &active;
@@ -418,6 +427,8 @@ static int handout_begin(lua_State *L)
     h->busy = 0;
     h->done = h->count = h->n = 0;
     h->asked = h->gifts = 0;
+    h->tells = false;
+    h->told = 0;
     for (int k = 0; k < h->nodes; k++) h->node_at[k].dry = false, h->node_at[k].next = 0;
     h->call = call;
     c->mapping = call;
@@ -483,6 +494,11 @@ static void handout_done(handout *h)
     h->last = t;
     h->done += h->count;
     atomic_store_explicit(&h->sheet->own[h->slot].done, h->done, memory_order_relaxed);
+    if (h->tells && t - h->told_at > TELL) {
+        lm_sendnote(&h->talk, 0, (lm_note){.map = h->map, .kind = LM_COUNT, .count = h->done - h->told});
+        h->told = h->done;
+        h->told_at = t;
+    }
     lm_stream *s = &h->stream;
     if (s->open) {
         double each = seconds / (double)h->count;
@@ -535,6 +551,17 @@ static int handout_take(lua_State *L)
     lua_pushinteger(L, first);
     lua_pushinteger(L, last);
     return 2;
+}
+
+/* h:progress(n): rank 0 shows how far the map of n items is, -1 when that is not known. */
+static int handout_progress(lua_State *L)
+{
+    handout *h = handout_check(L);
+    int64_t n = luaL_checkinteger(L, 2);
+    h->tells = h->node_at[h->here].first > 0; /* rank 0 is on the first node */
+    h->told_at = now();
+    if (h->own->rank == 0) lm_startmeter(h->sheet, h->stock.ranks, n, h->call);
+    return 0;
 }
 
 /* h:rest(): this rank is not at its tasks. */
@@ -829,7 +856,7 @@ static const luaL_Reg methods[] = {
     {"rest", handout_pause},  {"chunk", handout_chunk},   {"offer", handout_offer},
     {"ended", handout_ended}, {"retire", handout_retire}, {"ahead", handout_ahead},
     {"await", handout_await}, {"settle", handout_settle}, {"stopped", handout_stopped},
-    {"nodes", handout_nodes}, {NULL, NULL},
+    {"nodes", handout_nodes}, {"progress", handout_progress}, {NULL, NULL},
 };
 
 static const luaL_Reg metamethods[] = {{"__close", handout_finish}, {NULL, NULL}};

@@ -1,0 +1,10 @@
+-- ranks: 1 3
+-- exit: 1
+-- stderr: tests/fail/error_in_task.lua:9: broken  [rank 
+-- once: item 5]
+-- stderr: stack traceback of the task:
+-- stderr: tests/fail/error_in_task.lua:9: in upvalue 'deep'
+-- stderr: stack traceback:
+-- stderr: in function 'mpi.map.map'
+local function deep(i) if i == 5 then error "broken" end end
+comm:map(function (i) deep(i) return i end, 20)
