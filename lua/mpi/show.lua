@@ -183,16 +183,17 @@ return function (size, colour)
     end
 
     --- Errors, a list by rank of {message=, trace=}: each message once, with the calls that led there on the first
-    --- of its ranks.
+    --- of its ranks. The interruptions that others brought about come last.
     function show.errors(errors)
-        local messages, out = {}, {}
+        local messages, own, interrupted = {}, {}, {}
         for i = 1, size do messages[i] = errors[i] and errors[i].message end
-        for i, group in ipairs(groups_of(messages)) do
-            out[i] = lines(group.text, group.start, (" "):rep(#group.start), "31")
+        for _, group in ipairs(groups_of(messages)) do
+            local text = lines(group.text, group.start, (" "):rep(#group.start), "31")
             local trace = errors[group.ranks[1] + 1].trace
-            if trace then out[i] = out[i] .. lines(trace, "", "") end
+            if trace then text = text .. lines(trace, "", "") end
+            table.insert(group.text:find("^interrupted ") and interrupted or own, text)
         end
-        return table.concat(out)
+        return table.concat(own) .. table.concat(interrupted)
     end
 
     local since, told -- when ranks began to stay behind, and when that is to be told next, in seconds

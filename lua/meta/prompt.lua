@@ -1,0 +1,58 @@
+---@meta
+
+--- # The prompt
+---
+--- Without a script and at a terminal, luampi reads lines on rank 0, and every rank runs them:
+---
+---     $ luampi -n 4                     # or mpirun -n 4 luampi; luampi alone has one rank
+---     > comm:rank() * 10
+---     [0] 0  [1] 10  [2] 20  [3] 30
+---     > comm:allreduce(1)
+---     [0-3] 4
+---     > @1-2 "only here"
+---     [1-2] only here
+---     > for i = 1, 2 do
+---     >>   print("step " .. i)
+---     >> end
+---     [0-3] step 1
+---     [0-3] step 2
+---     > if comm:rank() == 3 then error("lost") end comm:barrier()
+---     [3] stdin:1: lost
+---     [0-2] interrupted in comm:barrier() at stdin:1: no rank can go on
+---
+--- A line is statements, or an expression whose values are shown; equal ones are shown once, with their ranks. Of
+--- tables five levels and the first entries are shown. What the ranks print is shown in the order of the ranks, line by
+--- line with its ranks, and as it comes when the line runs longer than a second. An error on one rank ends the waits of
+--- others that wait for something that cannot come any more. Globals stay from line to line, locals do not, as in
+--- `lua`. `_` is the first value of the last line that had one. `os.exit` ends the session on all ranks.
+---
+---     @2 code        on rank 2 alone; @0,2 code and @1-3 code on some
+---     ?name          help: ?comm.Allreduce, ?array, ?scan
+---     :help          the list of these commands
+---     :ranks         the ranks' machines, processes, and the memory Lua takes there
+---     :time code     runs code and tells how long it took
+---     :timeout S     stops lines that run longer than S seconds; 0: none; without S tells the limit
+---     :reset         a fresh Lua on every rank: globals, modules, communicators are gone; MPI goes on
+---     :save file     writes the lines since the start or :reset; luampi -i < file runs them again
+---     :quit          leaves, as Ctrl-D does
+---
+--- Lines are edited as in a shell: cursor keys, Ctrl-R to search the history, which is kept in
+--- `~/.local/state/luampi/history` (or under `$XDG_STATE_HOME`), TAB for names, fields, methods and, inside quotes,
+--- files. `~/.editrc` changes the keys, see editrc(5); `_PROMPT` and `_PROMPT2` the prompts; `NO_COLOR` keeps colours
+--- away. Statements that are not at their end go on in the next line.
+---
+--- **Ctrl-C** gives up the line that is being typed. While a line runs, it stops all ranks: in Lua code, in a receive
+--- or a collective that waits, in `comm:map` and pools. Each rank tells where it was, messages that nobody received are
+--- gone, and all communicators work. A second Ctrl-C within a second ends the session. A rank that goes on while others
+--- have been done for 2 seconds is named, with what it waits for.
+---
+--- **Without a terminal** `-i` reads lines from standard input and shows their results alone, without prompt or colour:
+---
+---     $ echo 'comm:allreduce(1)' | luampi -n 4 -i
+---     [0-3] 4
+---
+--- It ends with 0 at the end of the input; with `--strict` with 1 when a line failed. After a script `-i` begins the
+--- prompt where the script ended. Code at the prompt finds standard input empty, also on rank 0.
+---
+--- Lines cannot be edited, and Ctrl-C ends the job, where `TERM` is `dumb` or unknown, and where rank 0 runs on another
+--- machine than `mpirun`. What ranks on other machines than rank 0's print is shown when the line has run.
