@@ -185,7 +185,7 @@ end
 function TestIsolate:test_what_needs_no_message_works()
     local request = comm:irecv(rank, 5)
     local ok, value = isolated({}, function ()
-        return {comm:rank(), comm:size(), mpi.wtime() > 0, tostring(request):match "irecv", comm == mpi.COMM_WORLD}
+        return {comm:rank(), comm:size(), mpi.wtime() >= 0, tostring(request):match "irecv", comm == mpi.COMM_WORLD}
     end)
     comm:send(1, rank, 5)
     request:wait()
@@ -266,26 +266,29 @@ function TestIsolate:test_seeded_tasks_have_the_ranks_random_numbers()
     lu.assertEquals({ok, value}, {true, math.random(0)})
 end
 
-function TestIsolate:test_one_at_a_time()
-    local core = require "mpi.isolate.core"
-    local child <close> = core.start(0, mpi.sleep, 1000)
-    local fine, message = pcall(core.start, 0, print)
-    lu.assertFalse(fine)
-    lu.assertStrContains(message, "a task in isolation is running already")
-    lu.assertFalse(child:wait(0))
+-- Calls f(…) while a hook calls act() as soon as there is a child, and ever again.
+local function with_hook(self, act, f, ...)
+    debug.sethook(function () if children() ~= self.children then act() end end, "", 1)
+    local results = table.pack(pcall(f, ...))
+    debug.sethook()
+    return table.unpack(results, 1, results.n)
 end
 
-function TestIsolate:test_a_child_that_is_closed_ends()
-    do local child <close> = require "mpi.isolate.core".start(0, mpi.sleep, 1000) end
-    -- a coroutine that is dropped, and collected
-    local co = coroutine.wrap(function ()
-        local child = require "mpi.isolate.core".start(0, mpi.sleep, 1000)
-        coroutine.yield(child:wait(0))
-    end)
-    lu.assertFalse(co())
-    co = nil
-    collectgarbage()
-    collectgarbage()
+function TestIsolate:test_a_task_whose_rank_is_stopped_ends()
+    -- tearDown sees whether
+    local fine, message = with_hook(self, function () error("stopped", 0) end, isolated, {}, mpi.sleep, 1000)
+    lu.assertEquals({fine, message}, {false, "stopped"})
+end
+
+function TestIsolate:test_one_at_a_time()
+    local inner
+    local fine, ok, value = with_hook(self, function ()
+        if inner then return end
+        inner = {pcall(isolated, {}, math.abs, -1)}
+    end, isolated, {}, function () return mpi.sleep(0.3) or "done" end)
+    lu.assertEquals({fine, ok, value}, {true, true, "done"})
+    lu.assertFalse(inner[1])
+    lu.assertStrContains(inner[2], "a task in isolation is running already")
 end
 
 function TestIsolate:test_wrong_options_are_named()

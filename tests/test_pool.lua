@@ -655,6 +655,36 @@ function TestMaps:test_random_numbers_depend_on_the_seed_alone()
     end)
 end
 
+function TestMaps:test_tasks_in_isolation_may_crash()
+    on_parts(function (part)
+        local function task(x) return x == 3 and os.execute "kill -SEGV $PPID; sleep 10" or x end
+        local opts = {isolate = true, tries = 1}
+        local function text(...) return tostring(raised(...)) end
+        local reason = "killed by signal 11 (Segmentation fault)"
+        local results, info = part:map(task, 5, {isolate = true, tries = 1, errors = "collect"})
+        lu.assertEquals({results[2], results[3], #info.errors, info.errors[1].message}, {2, nil, 1, reason})
+        lu.assertStrContains(text(part.map, part, task, 5, opts), reason)
+        lu.assertStrContains(text(function () for _ in part:imap(task, 5, opts) do end end), reason)
+        local sum = 0
+        for _, x in part:imap(function (x) return x end, 10, opts) do sum = sum + x end
+        lu.assertEquals(sum, 55)
+        lu.assertStrContains(text(part.imap, part, task, 5, {isolate = true, memory = "much"}), "much")
+        lu.assertStrContains(text(part.map, part, function () return comm:rank() + comm:allreduce(1) end, 2, opts),
+            "a task in isolation cannot communicate")
+    end)
+end
+
+function TestMaps:test_a_journal_keeps_what_was_done()
+    local path = comm:bcast(comm:rank() == 0 and os.tmpname() or nil)
+    on_parts(function (part)
+        os.remove(path)
+        local function task(x) return x * x end
+        lu.assertEquals(part:map(task, 20, {journal = path})[20], 400)
+        lu.assertEquals(part:map(error, 20, {journal = path})[20], 400)
+    end)
+    os.remove(path)
+end
+
 function TestMaps:test_submitted_tasks_and_maps_get_along()
     pooled(function (pool)
         local futures = {}

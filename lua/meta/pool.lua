@@ -134,8 +134,9 @@ function pool:starmap(f, items, opts) end
 ---
 ---     for i, result in pool:imap(simulate, parameters) do print(i, result) end
 ---
---- Options: `ordered`, `ahead`, `seed`, and with rank 0 in the part `schedule`, `chunk` and `progress`. Until the loop ends,
---- its ranks cannot be given other work than by `submit`, which waits.
+--- Options: `ordered`, `ahead`, `seed`, `isolate` with `memory`, `timeout` and `tries`, and with rank 0 in the part
+--- `schedule`, `chunk` and `progress`. Until the loop ends, its ranks cannot be given other work than by `submit`, which
+--- waits.
 ---@param f fun(item: any, index: integer): any
 ---@param items any[]|mpi.array|integer|(fun(): any)
 ---@param opts? table

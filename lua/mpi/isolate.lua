@@ -3,8 +3,6 @@
 
 local core = require "mpi.isolate.core"
 
-local now = require "mpi".wtime
-
 local isolate = {}
 
 local known = {memory = true, timeout = true, tries = true, seeded = true}
@@ -67,28 +65,24 @@ local function task(x, y, limited, f, handler, ...)
     return false, {value = value, out_of_memory = out_of_memory or limited and no_memory(value)}
 end
 
+local function breathe() end
+
 -- One try → true, value; or false, failure; or nil and how it crashed.
 local function attempt(limits, f, handler, ...)
     local x, y
     -- or every child would go on with the same random numbers
     if not limits.seeded then x, y = math.random(0), math.random(0) end
-    local child <close> = core.start(limits.memory, task, x, y, limits.memory > 0, f, handler, ...)
-    local ends = now() + limits.timeout
-    while not child:wait(math.max(0, math.min(0.1, ends - now()))) do
-        if now() >= ends then
-            child:kill()
-            return nil, ("took longer than its timeout (%g s)"):format(limits.timeout)
-        end
-    end
-    local how, what, name = child:result()
+    local limited = limits.memory > 0
+    local how, what, name = core.run(limits.memory, limits.timeout, breathe, task, x, y, limited, f, handler, ...)
     if how == "result" then return true, what end
-    if how == "failure" and what.out_of_memory or how == "trouble" and no_memory(what) and limits.memory > 0 then
+    if how == "failure" and what.out_of_memory or how == "trouble" and limited and no_memory(what) then
         return nil, ("ran out of its memory (%s)"):format(memory_text(limits.memory))
     end
     if how == "failure" then return false, what.value end
     if how == "trouble" then return false, handler(what) end
     if how == "signal" then return nil, ("killed by signal %d (%s)"):format(what, name) end
     if how == "exit" then return nil, ("left by os.exit(%d)"):format(what) end
+    if how == "timeout" then return nil, ("took longer than its timeout (%g s)"):format(limits.timeout) end
     return nil, "ended, and something else in this program has waited for it"
 end
 

@@ -6,6 +6,7 @@
 
 local mpi = require "mpi"
 local handout = require "mpi.handout"
+local isolate = require "mpi.isolate"
 local ranks = require "mpi.ranks"
 local serve = require "mpi.serve"
 
@@ -60,8 +61,19 @@ function operations.map(ids)
     next()
 end
 
--- One item of an imap.
-function operations.item(f, seed, item, index)
+-- The task in a child of this rank; an error is raised here as it was there.
+local function isolated(f, limits)
+    local run = isolate.new(limits)
+    return function (item, index)
+        local fine, value = run(f, function (problem) return problem end, item, index)
+        if not fine then error(value, 0) end
+        return value
+    end
+end
+
+-- One item of an imap; limits: in isolation.
+function operations.item(f, seed, item, index, limits)
+    if limits then f = isolated(f, limits) end
     local state = seed and handout.random()
     if seed then math.randomseed(seed, index) end
     local function put_back(...)
@@ -219,6 +231,11 @@ end
 -- The loop of an imap whose part is without rank 0: at most `most` items are given and not yet taken.
 local function loop_of_tasks(part, f, items, own)
     local desk, next_item, most = part.desk, each(items), own.ahead or 4 * #part.ids
+    local limits = own.isolate and {memory = own.memory, timeout = own.timeout, tries = own.tries, seeded = own.seed ~= nil} or nil
+    if limits then
+        local fine, problem = isolate.new(limits)
+        if not fine then error(("bad argument #3 to 'imap' (%s)"):format(problem), 3) end
+    end
     local tasks, count, ended = {}, 0, false -- tasks: by index
     local completed, taken = {n = 0}, 0      -- in the order in which they end
     local function give()
@@ -226,7 +243,7 @@ local function loop_of_tasks(part, f, items, own)
             local i, item = next_item()
             ended = i == nil
             if not ended then
-                local task = desk:submit(part, mpi.pack {f = "item", args = {n = 4, f, own.seed, item, i}}, not own.ordered and completed)
+                local task = desk:submit(part, mpi.pack {f = "item", args = {n = 5, f, own.seed, item, i, limits}}, not own.ordered and completed)
                 task.index, tasks[i], count = i, task, count + 1
             end
         end

@@ -190,6 +190,7 @@ static _Noreturn void child_run(lua_State *L, int n, lua_Integer memory, int fd,
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent) _exit(1);
     on_exit(leave, NULL);
+    lua_sethook(L, NULL, 0, 0); /* what hooks look after is the rank's */
     reset_signals();
     close_inherited(fd);
     protect_shared();
@@ -292,58 +293,18 @@ static void child_end(child *c)
     child_reaped(c, true);
 }
 
-/* start(memory, f, …) → child: runs f in a copy of this process that may use `memory` more bytes, 0: as many as there
-   are. f returns whether the task went well, and its value. */
-static int isolate_start(lua_State *L)
-{
-    lua_Integer memory = luaL_checkinteger(L, 1);
-    luaL_checktype(L, 2, LUA_TFUNCTION);
-    if (living) return luaL_error(L, "a task in isolation is running already");
-    child *c = lm_new(L, &child_kind, 1);
-    c->pipe = -1;
-    c->read = lm_newbuffer(L);
-    lua_setiuservalue(L, -2, 1);
-    int ends[2];
-    if (!list_shared()) return luaL_error(L, "cannot isolate a task: its memory cannot be looked at");
-    if (pipe2(ends, O_CLOEXEC)) return luaL_error(L, "cannot isolate a task: %s", strerror(errno));
-    fcntl(ends[0], F_SETFL, O_NONBLOCK);
-    list_children(c->before, sizeof c->before);
-    prctl(PR_GET_CHILD_SUBREAPER, &c->reaper);
-    prctl(PR_SET_CHILD_SUBREAPER, 1);
-    fflush(NULL); /* or the child writes it again */
-    pid_t self = getpid(), pid = fork();
-    if (pid == 0) {
-        lua_remove(L, -1);
-        child_run(L, lua_gettop(L) - 2, memory, ends[1], self);
-    }
-    int problem = errno;
-    close(ends[1]);
-    c->pipe = ends[0];
-    if (pid < 0) {
-        close_pipe(c);
-        prctl(PR_SET_CHILD_SUBREAPER, c->reaper);
-        return luaL_error(L, "cannot isolate a task: %s", strerror(problem));
-    }
-    c->pid = pid;
-    living = c;
-    return 1;
-}
-
-static child *child_check(lua_State *L) { return lm_check(L, 1, &child_kind); }
-
 #define LAST_NAP 0.05
 #define FIRST_NAP 50e-6 /* while the child, done, is on its way out */
+#define BREATH 0.1
 
-/* child:wait(seconds) → whether it has ended. Sleeps, and serves what is due meanwhile. */
-static int method_wait(lua_State *L)
+/* Sleeps until the child has ended, or the moment is there; serves what is due meanwhile. → whether it has ended */
+static bool child_wait(lua_State *L, child *c, double moment)
 {
-    child *c = child_check(L);
-    double end = now() + luaL_checknumber(L, 2), nap = FIRST_NAP;
-    for (;;) {
+    for (double nap = FIRST_NAP;;) {
         child_read(L, c);
-        if (c->pipe < 0 && child_reaped(c, false)) break;
-        double left = end - now();
-        if (left <= 0) break;
+        if (c->pipe < 0 && child_reaped(c, false)) return true;
+        double left = moment - now();
+        if (left <= 0) return false;
         double most = lm_ticking() > 0 && lm_ticking() < LAST_NAP ? lm_ticking() : LAST_NAP;
         if (c->pipe < 0) {
             if (nap < most) most = nap;
@@ -356,22 +317,11 @@ static int method_wait(lua_State *L)
         /* who holds the pipe open may be a process that the child has left behind */
         if (c->pipe >= 0 && child_reaped(c, false)) child_read(L, c), close_pipe(c);
     }
-    lua_pushboolean(L, c->pid == 0);
-    return 1;
 }
 
-/* child:kill(): ends it; wait then says true. */
-static int method_kill(lua_State *L)
+/* How the child ended, see run(). */
+static int push_end(lua_State *L, child *c)
 {
-    child_end(child_check(L));
-    return 0;
-}
-
-/* child:result(), when it has ended → "result", "failure" or "trouble" and what it sent, or how it ended without:
-   "exit" and the status, "signal", its number and name, or "lost". */
-static int method_result(lua_State *L)
-{
-    child *c = child_check(L);
     static const char *const names[] = {"result", "failure", "trouble"};
     head h;
     if (c->read->size >= sizeof h) memcpy(&h, c->read->data, sizeof h);
@@ -392,23 +342,74 @@ static int method_result(lua_State *L)
     return killed ? 3 : 2;
 }
 
-static int method_close(lua_State *L)
+/* Makes the child, which calls the function at stack index f with the n arguments above it. */
+static void child_start(lua_State *L, child *c, lua_Integer memory, int f, int n)
+{
+    int ends[2];
+    if (!list_shared()) luaL_error(L, "cannot isolate a task: its memory cannot be looked at");
+    luaL_checkstack(L, n + LUA_MINSTACK, NULL);
+    if (pipe2(ends, O_CLOEXEC)) luaL_error(L, "cannot isolate a task: %s", strerror(errno));
+    c->pipe = ends[0];
+    fcntl(c->pipe, F_SETFL, O_NONBLOCK);
+    list_children(c->before, sizeof c->before);
+    prctl(PR_GET_CHILD_SUBREAPER, &c->reaper);
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    fflush(NULL); /* or the child writes it again */
+    pid_t self = getpid(), pid = fork();
+    if (pid == 0) {
+        for (int i = 0; i <= n; i++) lua_pushvalue(L, f + i);
+        child_run(L, n, memory, ends[1], self);
+    }
+    int problem = errno;
+    close(ends[1]);
+    if (pid < 0) {
+        prctl(PR_SET_CHILD_SUBREAPER, c->reaper);
+        luaL_error(L, "cannot isolate a task: %s", strerror(problem));
+    }
+    c->pid = pid;
+    living = c;
+}
+
+/* run(memory, seconds, breathe, f, …): calls f(…) in a copy of this process that may use `memory` more bytes, 0: as many
+   as there are. f returns whether the task went well, and its value. → "result", "failure" or "trouble" and what it sent,
+   or how it ended without: "exit" and the status; "signal", its number and name; "timeout"; "lost". Calls breathe() at
+   times, so that hooks run. All in one call, since a hook may raise between any two. */
+static int isolate_run(lua_State *L)
+{
+    lua_Integer memory = luaL_checkinteger(L, 1);
+    double end = now() + luaL_checknumber(L, 2);
+    luaL_checktype(L, 3, LUA_TFUNCTION);
+    luaL_checktype(L, 4, LUA_TFUNCTION);
+    if (living) return luaL_error(L, "a task in isolation is running already");
+    int n = lua_gettop(L) - 4;
+    child *c = lm_new(L, &child_kind, 1);
+    c->pipe = -1;
+    lua_toclose(L, -1);
+    c->read = lm_newbuffer(L);
+    lua_setiuservalue(L, -2, 1);
+    child_start(L, c, memory, 4, n);
+    for (;;) {
+        double breath = now() + BREATH;
+        if (child_wait(L, c, end < breath ? end : breath)) return push_end(L, c);
+        if (now() >= end) break;
+        lua_pushvalue(L, 3);
+        lua_call(L, 0, 0);
+    }
+    child_end(c);
+    lua_pushliteral(L, "timeout");
+    return 1;
+}
+
+static int child_close(lua_State *L)
 {
     child *c = lm_test(L, 1, &child_kind);
-    if (c && c->read) child_end(c);
+    if (c) child_end(c);
     return 0;
 }
 
-static const luaL_Reg methods[] = {
-    {"kill", method_kill},
-    {"result", method_result},
-    {"wait", method_wait},
-    {NULL, NULL},
-};
-
-static const luaL_Reg metamethods[] = {{"__gc", method_close}, {"__close", method_close}, {NULL, NULL}};
-
-static const luaL_Reg functions[] = {{"start", isolate_start}, {NULL, NULL}};
+static const luaL_Reg methods[] = {{NULL, NULL}};
+static const luaL_Reg metamethods[] = {{"__gc", child_close}, {"__close", child_close}, {NULL, NULL}};
+static const luaL_Reg functions[] = {{"run", isolate_run}, {NULL, NULL}};
 
 int luaopen_isolate(lua_State *L)
 {
