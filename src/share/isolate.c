@@ -172,11 +172,11 @@ static int deliver(lua_State *L)
 }
 
 /* Sends the value on top; on failure the reason is there instead. */
-static bool delivered(lua_State *L, content content, int fd)
+static bool delivered(lua_State *L, content what, int fd)
 {
     lua_pushcfunction(L, deliver);
     lua_insert(L, -2);
-    lua_pushinteger(L, content);
+    lua_pushinteger(L, what);
     lua_pushinteger(L, fd);
     return lua_pcall(L, 3, 0, 0) == LUA_OK;
 }
