@@ -333,4 +333,16 @@ function TestRequests:test_dropped_handles_do_not_disturb_what_they_stand_for()
     end)
 end
 
+TestMany = {}
+
+function TestMany:test_open_receives_by_the_thousand_leave_other_messages_their_way()
+    local right, left = (rank + 1) % size, (rank - 1) % size
+    local receives = {}
+    for i = 1, 3000 do receives[i] = comm:irecv(left, 50 + i) end
+    for i = 1, 100 do lu.assertEquals((comm:sendrecv(i, right, left, 1, 1)), i) end
+    for i = 3000, 1, -1 do comm:send(i, right, 50 + i) end
+    local values, statuses = mpi.waitall(receives)
+    for i = 1, 3000 do lu.assertEquals({values[i], statuses[i].tag}, {i, 50 + i}) end
+end
+
 os.exit(lu.run())

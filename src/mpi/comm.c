@@ -140,9 +140,8 @@ static int records_end(void)
             count++;
         }
         if (count > 0) {
-            fprintf(stderr, "rank %d: %d message%s never received on ", rank, count, count > 1 ? "s were" : " was");
-            if (r->named) fprintf(stderr, "%s\n", r->named);
-            else fprintf(stderr, "the communicator made at %s\n", r->place);
+            fprintf(stderr, "rank %d: %d message%s never received on %s%s\n", rank, count, count > 1 ? "s were" : " was",
+                    r->named ? "" : "the communicator made at ", r->named ? r->named : r->place);
             lines++;
         }
         if (!r->named && !r->excused) {

@@ -157,6 +157,14 @@ bool lm_boardstop(uint32_t word)
 
 uint32_t lm_boardstopped(void) { return entries ? atomic_load(&entries[0].stop) : 0; }
 
+int lm_boardleft(void)
+{
+    int status = -1;
+    for (int r = 0; entries && r < ranks; r++)
+        if (atomic_load(&entries[r].waits) && entries[r].leaving > status) status = entries[r].leaving;
+    return status;
+}
+
 int lm_pushstates(lua_State *L)
 {
     static const char *const words[] = {[LM_AT_REST] = "idle", [LM_AT_WORK] = "running", [LM_AT_END] = "done", [LM_AT_FAULT] = "failed"};

@@ -32,6 +32,7 @@ int lm_pushstates(lua_State *L);
 /* A word for all ranks: the largest ever written. Without a board (false) nothing is written, and 0 is read. */
 bool lm_boardstop(uint32_t word);
 uint32_t lm_boardstopped(void);
+int lm_boardleft(void);   /* the status of a rank that has left by os.exit, or -1 */
 bool lm_boardwhole(void); /* whether all ranks share one */
 
 #endif

@@ -285,6 +285,7 @@ static int interrupt_meet(lua_State *L)
     lm_waits.leaving = LM_ENDED;
     do {
         while (!round_step((report){0, interrupted})) {
+            if (lm_boardleft() >= 0) exit(lm_boardleft()); /* os.exit on one rank is the end for all */
             if (lua_isnil(L, 1) || now() < next) continue;
             lua_pushvalue(L, 1);
             lua_call(L, 0, 0);

@@ -2,6 +2,7 @@
 
 #include "error.h"
 #include "interrupt.h"
+#include "pending.h"
 #include "progress.h"
 #include "session.h"
 #include "status.h"
@@ -29,12 +30,21 @@ static unsigned era; /* interruptions so far */
 
 /* --- going on --------------------------------------------------------------------------------------------- */
 
-/* false: it was not in the list. */
-static bool list_remove(lm_request **list, lm_request *r)
+static void list_add(lm_request **list, lm_request *r)
 {
-    while (*list && *list != r) list = &(*list)->next;
-    if (!*list) return false;
-    *list = r->next;
+    r->next = *list;
+    r->link = list;
+    if (*list) (*list)->link = &r->next;
+    *list = r;
+}
+
+/* false: it was in no list. */
+static bool list_remove(lm_request *r)
+{
+    if (!r->link) return false;
+    *r->link = r->next;
+    if (r->next) r->next->link = r->link;
+    r->link = NULL;
     return true;
 }
 
@@ -54,9 +64,7 @@ static void request_finish(lm_request *r)
         if (r->type == LM_RECEIVES && r->envelope->head.bytes <= LM_ROOM) memcpy(r->room, r->envelope->body, r->envelope->head.bytes);
         if (!r->array->contiguous) lm_unpack(r->array, r->room);
     }
-    if (!list_remove(&open, r)) return; /* not opened yet */
-    r->next = finished;
-    finished = r;
+    if (list_remove(r)) list_add(&finished, r); /* else not opened yet */
 }
 
 /* The envelope is here. */
@@ -77,45 +85,25 @@ static void request_arrived(lm_request *r)
     }
     if (r->refused || r->no_memory) r->code = lm_startdrain(r->c, head, r->from, nowhere, &r->mpi);
     else r->code = lm_startpayload(r->c, head, r->from, r->room, &r->mpi);
+    r->parts = lm_pend(r, &r->mpi);
+    if (!r->parts) request_finish(r);
 }
 
-/* Whether MPI is done with the request; starts what comes next. Raises nothing: also called while MPI waits. */
-static bool request_advance(lm_request *r)
+/* MPI is done with a part of the request: starts what comes next. Raises nothing: also called while MPI waits. */
+static void request_ended(lm_request *r, int code, const MPI_Status *status)
 {
-    if (r->state == LM_COMPLETE || r->abandoned) return true;
-    int done = 0;
-    MPI_Status status;
-    if (r->type == LM_SENDS) r->code = MPI_Testall(2, r->out.parts, &done, MPI_STATUSES_IGNORE);
-    else r->code = MPI_Test(&r->mpi, &done, &status);
-    if (r->code != MPI_SUCCESS) done = true;
-    if (!done) return false;
-    if (r->type == LM_RECEIVES && r->state == LM_WAITS && r->code == MPI_SUCCESS && !r->cancelled) {
-        r->from = (lm_arrival){status.MPI_SOURCE, status.MPI_TAG};
+    if (code != MPI_SUCCESS) r->code = code;
+    if (--r->parts > 0) return;
+    if (r->type == LM_RECEIVES && r->state == LM_WAITS && r->code == MPI_SUCCESS) {
+        r->from = (lm_arrival){status->MPI_SOURCE, status->MPI_TAG};
         request_arrived(r);
-        return r->state == LM_COMPLETE;
-    }
-    request_finish(r);
-    return true;
-}
-
-static void requests_advance(void)
-{
-    for (lm_request *r = open, *next; r; r = next) {
-        next = r->next;
-        request_advance(r);
+    } else {
+        request_finish(r);
     }
 }
 
-/* Runs inside Open MPI's progress loop: a receive must ask for its payload also while its rank waits elsewhere. The
-   tests it makes run that loop again, but not this. */
-static void requests_background(void)
-{
-    static bool inside;
-    if (inside) return;
-    inside = true;
-    requests_advance();
-    inside = false;
-}
+/* Whether nothing more will happen to the request. */
+static bool request_over(const lm_request *r) { return r->state == LM_COMPLETE || r->abandoned; }
 
 /* Lets go of the requests MPI is done with. */
 static void requests_sweep(lua_State *L)
@@ -124,7 +112,7 @@ static void requests_sweep(lua_State *L)
     lua_rawgetp(L, LUA_REGISTRYINDEX, &requests_key);
     while (finished) {
         lm_request *r = finished;
-        finished = r->next;
+        list_remove(r);
         lua_pushnil(L);
         lua_rawsetp(L, -2, r);
     }
@@ -137,6 +125,7 @@ static void requests_sweep(lua_State *L)
 lm_request *lm_newrequest(lua_State *L, int comm, const char *call, const char *peer, int rank, int tag)
 {
     requests_sweep(L);
+    lm_reservepending(L);
     comm = lua_absindex(L, comm);
     lm_request *r = lm_new(L, &request_kind, 2);
     lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
@@ -183,9 +172,10 @@ void lm_openrequest(lua_State *L, lm_request *r, int type)
     lua_pushvalue(L, -2);
     lua_rawsetp(L, -2, r);
     lua_pop(L, 1);
-    r->next = open;
-    open = r;
-    lm_background = requests_background;
+    list_add(&open, r);
+    lm_background = lm_pollseldom;
+    r->parts = lm_pend(r, &r->mpi) + lm_pend(r, &r->out.parts[0]) + lm_pend(r, &r->out.parts[1]);
+    if (!r->parts && type != LM_RECEIVES) request_finish(r);
 }
 
 /* --- results ---------------------------------------------------------------------------------------------- */
@@ -231,8 +221,8 @@ static int request_push(lua_State *L, int index, lm_request *r)
 static void request_wait(lua_State *L, lm_request *r)
 {
     lm_wait(L, r->call, r->peer, r->rank, r->tag);
-    while (!request_advance(r)) {
-        requests_background();
+    while (!request_over(r)) {
+        lm_poll();
         if (lm_stopping()) lm_raisestop(L, true);
     }
 }
@@ -252,7 +242,8 @@ static int method_test(lua_State *L)
 {
     lm_request *r = request_check(L, 1);
     lm_wait(L, r->call, r->peer, r->rank, r->tag);
-    lua_pushboolean(L, request_advance(r));
+    lm_poll();
+    lua_pushboolean(L, request_over(r));
     return lua_toboolean(L, -1) ? 1 + request_push(L, 1, r) : 1;
 }
 
@@ -261,18 +252,15 @@ static void request_cancel(lm_request *r)
 {
     int cancelled;
     MPI_Status status;
-    r->code = MPI_Cancel(&r->mpi);
-    if (r->code == MPI_SUCCESS) r->code = MPI_Wait(&r->mpi, &status);
-    if (r->code != MPI_SUCCESS) return;
-    MPI_Test_cancelled(&status, &cancelled);
-    if (cancelled) {
-        r->cancelled = true;
-        r->from = (lm_arrival){MPI_ANY_SOURCE, MPI_ANY_TAG};
-        request_finish(r);
-    } else {
-        r->from = (lm_arrival){status.MPI_SOURCE, status.MPI_TAG};
-        request_arrived(r);
+    r->code = lm_cancelpending(r, &status);
+    if (r->code == MPI_SUCCESS) MPI_Test_cancelled(&status, &cancelled);
+    if (r->code == MPI_SUCCESS && !cancelled) {
+        request_ended(r, MPI_SUCCESS, &status);
+        return;
     }
+    r->cancelled = true;
+    r->from = (lm_arrival){MPI_ANY_SOURCE, MPI_ANY_TAG};
+    request_finish(r);
 }
 
 /* req:cancel() → whether the receive was cancelled */
@@ -280,7 +268,8 @@ static int method_cancel(lua_State *L)
 {
     lm_request *r = request_check(L, 1);
     if (r->type != LM_RECEIVES) return luaL_error(L, "%s: only receives can be cancelled", r->call);
-    if (r->state == LM_WAITS && !request_advance(r) && r->state == LM_WAITS) {
+    lm_poll();
+    if (r->state == LM_WAITS && !r->abandoned) {
         request_cancel(r);
         lm_mpi(L, r->code, r->call);
         if (r->cancelled) r->observed = true;
@@ -321,11 +310,8 @@ static void request_close(lm_request *r)
     }
     if (!r->observed && r->era == era) remember(r); /* an interruption may have kept the script from waiting */
     lm_wait(NULL, "the end of its program: a request is open", NULL, 0, -1);
-    if (r->type == LM_RECEIVES && r->state == LM_WAITS) {
-        MPI_Cancel(&r->mpi);
-        r->cancelled = true;
-    }
-    while (!request_advance(r)) requests_background();
+    if (r->type == LM_RECEIVES && r->state == LM_WAITS) request_cancel(r);
+    while (!request_over(r)) lm_poll();
 }
 
 static int method_gc(lua_State *L)
@@ -333,7 +319,7 @@ static int method_gc(lua_State *L)
     if (lm_isolated) return 0;
     lm_request *r = lm_check(L, 1, &request_kind);
     request_close(r);
-    list_remove(&finished, r); /* the registry goes with the Lua state */
+    list_remove(r); /* the registry goes with the Lua state */
     return 0;
 }
 
@@ -345,27 +331,24 @@ void lm_droprequests(void)
     for (lm_request *r = open, *next; r; r = next) {
         next = r->next;
         r->observed = true;
-        if (r->type == LM_RECEIVES && r->state == LM_WAITS && !request_advance(r) && r->state == LM_WAITS) request_cancel(r);
+        if (r->type == LM_RECEIVES && r->state == LM_WAITS) request_cancel(r);
     }
 }
 
 bool lm_requestsmoved(void)
 {
-    bool moved = true;
-    for (lm_request *r = open, *next; r; r = next) {
-        next = r->next;
-        if (!request_advance(r) && (r->type == LM_SENDS || r->state == LM_MOVES)) moved = false;
-    }
-    return moved;
+    lm_poll();
+    for (const lm_request *r = open; r; r = r->next)
+        if (r->type == LM_SENDS || r->state == LM_MOVES) return false;
+    return true;
 }
 
 void lm_abandonrequests(void)
 {
-    for (lm_request *r = open, *next; r; r = next) {
-        next = r->next;
-        if (request_advance(r)) continue;
-        r->abandoned = true;
-        list_remove(&open, r); /* the registry keeps it */
+    while (open) {
+        open->abandoned = true; /* the registry keeps it */
+        lm_droppending(open);
+        list_remove(open);
     }
 }
 
@@ -432,10 +415,11 @@ static int requests_waitall(lua_State *L)
 static lua_Integer list_any(lua_State *L, lua_Integer n, bool *some_open)
 {
     *some_open = false;
+    lm_poll();
     for (lua_Integer i = 1; i <= n; i++) {
         lm_request *r = list_get(L, i);
         if (r && !r->observed) {
-            if (request_advance(r)) return i;
+            if (request_over(r)) return i;
             *some_open = true;
         }
         lua_settop(L, 1);
@@ -450,7 +434,6 @@ static lua_Integer list_waitany(lua_State *L, lua_Integer n, const char *call)
     lua_Integer i;
     lm_wait(L, call, NULL, 0, -1);
     while (!(i = list_any(L, n, &some_open)) && some_open) {
-        requests_background();
         if (lm_stopping()) lm_raisestop(L, true);
     }
     return i;
@@ -475,7 +458,7 @@ static int requests_waitsome(lua_State *L)
     lua_newtable(L);
     for (; i <= n; i++) {
         lm_request *r = list_get(L, i);
-        if (r && !r->observed && request_advance(r)) {
+        if (r && !r->observed && request_over(r)) {
             request_push(L, -1, r);
             lua_pop(L, 1);
             lua_rawseti(L, 3, ++found);
@@ -493,9 +476,10 @@ static int requests_testall(lua_State *L)
     lua_Integer n = list_length(L);
     bool all = true;
     lm_wait(L, "testall", NULL, 0, -1);
+    lm_poll();
     for (lua_Integer i = 1; i <= n; i++) {
         lm_request *r = list_get(L, i);
-        if (r && !request_advance(r)) all = false;
+        if (r && !request_over(r)) all = false;
         lua_settop(L, 1);
     }
     if (!all) {
@@ -627,8 +611,10 @@ static int request_ibarrier(lua_State *L)
 static int requests_end(void)
 {
     while (open) request_close(open);
-    for (lm_request *r = finished; r; r = r->next) request_close(r);
-    finished = NULL;
+    while (finished) {
+        request_close(finished);
+        list_remove(finished);
+    }
     lm_background = NULL;
     int lines = 0, rank;
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
@@ -671,6 +657,7 @@ static const luaL_Reg comm_methods[] = {
 void luaopen_request(lua_State *L)
 {
     lm_atend(requests_end, false);
+    lm_onended(request_ended);
     lua_newtable(L);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &requests_key);
     lm_newkind(L, &request_kind, request_methods, metamethods);

@@ -12,7 +12,7 @@ typedef struct lm_mark {
 
 typedef struct lm_request {
     const lm_kind *kind;
-    struct lm_request *next; /* in the list of open ones */
+    struct lm_request *next, **link; /* in the list of open ones, or of finished ones */
     lua_State *L;            /* the main thread: its allocator */
     enum { LM_NOTHING, LM_SENDS, LM_RECEIVES, LM_COLLECTS } type;
     enum { LM_WAITS, LM_MOVES, LM_COMPLETE } state; /* for the envelope, for the payload; then MPI is done with it */
@@ -27,7 +27,8 @@ typedef struct lm_request {
     char place[64]; /* script line that made it */
     lm_comm *c;
     lm_outgoing out;
-    MPI_Request mpi;
+    MPI_Request mpi;        /* until it is pending, as are those of out */
+    int parts;              /* how many are pending */
     lm_array *array;        /* received into; NULL: a value, or a collective without a result here */
     char *room;             /* where the body or the result arrives: the array's own memory, or packed */
     lm_envelope *envelope;
