@@ -20,7 +20,7 @@ typedef struct encoder {
     const void *shapes[SHAPES][KEYS]; /* the keys' addresses */
 } encoder;
 
-static void encode_value(encoder *E, int type);
+static void encode_other(encoder *E, int type);
 
 /* --- giving up ------------------------------------------------------------------------------------------------ */
 
@@ -259,6 +259,22 @@ static void loosen(encoder *E, size_t body, size_t n, int width)
         }
     }
     E->b->size = (size_t)(to - E->b->data);
+}
+
+/* Puts the value on top, which stays there. Containers see to it that there are stack slots for it. */
+static inline void encode_value(encoder *E, int type)
+{
+    lua_State *L = E->L;
+    switch (type) {
+    case LUA_TNIL: put_byte(E, NIL); break;
+    case LUA_TBOOLEAN: put_byte(E, lua_toboolean(L, -1) ? TRUE : FALSE); break;
+    case LUA_TNUMBER:
+        if (lua_isinteger(L, -1)) put_integer(E, lua_tointeger(L, -1));
+        else put_float(E, lua_tonumber(L, -1));
+        break;
+    case LUA_TSTRING: encode_string(E, -1); break;
+    default: encode_other(E, type);
+    }
 }
 
 #define BATCH 16 /* items read at a time: less than LUA_MINSTACK */
@@ -662,18 +678,11 @@ static void encode_userdata(encoder *E)
 
 /* --- values -------------------------------------------------------------------------------------------------- */
 
-/* Puts the value on top, which stays there. Containers see to it that there are stack slots for it. */
-static void encode_value(encoder *E, int type)
+/* Apart from the common values, so that those need no registers saved. */
+static __attribute__((noinline)) void encode_other(encoder *E, int type)
 {
     lua_State *L = E->L;
     switch (type) {
-    case LUA_TNIL: put_byte(E, NIL); break;
-    case LUA_TBOOLEAN: put_byte(E, lua_toboolean(L, -1) ? TRUE : FALSE); break;
-    case LUA_TNUMBER:
-        if (lua_isinteger(L, -1)) put_integer(E, lua_tointeger(L, -1));
-        else put_float(E, lua_tonumber(L, -1));
-        break;
-    case LUA_TSTRING: encode_string(E, -1); break;
     case LUA_TTABLE: encode_table(E); break;
     case LUA_TFUNCTION: encode_function(E); break;
     case LUA_TUSERDATA:
