@@ -218,8 +218,9 @@ static void decode_pairs(decoder *D)
 {
     lua_State *L = D->L;
     while (!at_end(D)) {
+        bool string = D->p < D->end && *D->p >= STRING_0 && *D->p < STRINGREFS_END;
         decode_value(D);
-        int type = lua_type(L, -1);
+        int type = string ? LUA_TSTRING : lua_type(L, -1);
         if (type == LUA_TNIL || (type == LUA_TNUMBER && lua_tonumber(L, -1) != lua_tonumber(L, -1)))
             bad(D, "a key is nil or not a number");
         decode_value(D);
