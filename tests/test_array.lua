@@ -514,6 +514,19 @@ function TestArray:test_a_million_temporary_arrays_stay_under_50_MB()
     lu.assertTrue(resident() - before < 50 << 20)
 end
 
+-- Memory that one array leaves is the next one's: of its size or another, while some stay.
+function TestArray:test_arrays_that_come_and_go_leave_the_others_alone()
+    local kept, size = {}, 1
+    for i = 1, 20000 do
+        size = size * 7919 % 9973
+        local a = array.full(i % 3 == 0 and 1000 or size, i, i % 2 == 0 and "int16" or "float64")
+        if i % 50 == 0 then kept[#kept + 1] = a end
+        if i % 5000 == 0 then collectgarbage() end
+        if #kept > 100 then table.remove(kept, size % 100 + 1) end
+    end
+    for _, a in ipairs(kept) do lu.assertTrue(a:min() == a[1] and a:max() == a[1] and a[1] % 50 == 0) end
+end
+
 function TestArray:test_a_collector_that_the_script_has_set_up_stays_so()
     local old = collectgarbage("setpause", 150)
     for _ = 1, 2000 do array.zeros(1000) end

@@ -14,7 +14,8 @@ const lm_kind lm_array_kind = {"mpi.array", sizeof(lm_array)};
 
 lm_array *lm_checkarray(lua_State *L, int arg)
 {
-    lm_array *a = lm_check(L, arg, &lm_array_kind);
+    lm_array *a = lm_toarray(L, arg);
+    if (!a) luaL_typeerror(L, arg, lm_array_kind.name);
     if (!a->block->data) luaL_argerror(L, arg, "the array's memory was freed");
     return a;
 }

@@ -100,7 +100,7 @@ static void check_operand(lua_State *L, int arg, operand *x)
     x->a = lm_toarray(L, arg);
     x->number = !x->a;
     if (x->a) {
-        lm_checkarray(L, arg);
+        if (!x->a->block->data) lm_checkarray(L, arg); /* raises */
         return;
     }
     if (lua_type(L, arg) != LUA_TNUMBER) luaL_typeerror(L, arg, "number or mpi.array");

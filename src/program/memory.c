@@ -2,8 +2,8 @@
    keeps only a few at hand, and takes half of the time that a table costs.
 
    All slabs lie in one range of addresses, which is reserved at the start and takes memory where it is used. So a
-   block's address says whether it is the pool's, and everything else is left to realloc: larger blocks, those from
-   before the pool, and all of them where no range can be had. */
+   block's address says whether it is the pool's, and everything else is malloc's: larger blocks, those from before the
+   pool, and all of them where no range can be had. Of the larger ones, too, some are kept at hand. */
 #include "memory.h"
 
 #include <malloc.h>
@@ -132,23 +132,81 @@ static inline void block_give(void *block)
     if (s->used == 0 && (s->next || s->previous)) slab_retire(s);
 }
 
+/* --- what is larger ------------------------------------------------------------------------------------------ */
+
+/* Blocks of middle size that were given back, each shelf for one size at a time: a loop that makes arrays and drops them
+   finds there what the collector has just freed. */
+#define MIDDLE ((size_t)64 << 10)
+#define SHELVES 8
+#define SHELF ((size_t)2 << 20) /* bytes on one, at most */
+
+typedef struct shelf {
+    size_t size, bytes; /* of a block; of all on it */
+    void *first;        /* each begins with the address of the next */
+} shelf;
+
+static shelf shelves[SHELVES];
+
+static inline shelf *shelf_of(size_t n) { return &shelves[n / STEP % SHELVES]; }
+
+static void shelf_clear(shelf *s)
+{
+    while (s->first) {
+        void *block = s->first;
+        s->first = *(void **)block;
+        free(block);
+    }
+    s->bytes = 0;
+}
+
+static inline void *shelf_take(size_t n)
+{
+    shelf *s = shelf_of(n);
+    void *block = s->first;
+    if (!block || s->size != n) return NULL;
+    s->first = *(void **)block;
+    s->bytes -= n;
+    return block;
+}
+
+static void large_give(void *block, size_t n)
+{
+    shelf *s = shelf_of(n);
+    bool other = s->size != n;
+    if (n <= LARGEST || n > MIDDLE || (!other && s->bytes + n > SHELF)) {
+        free(block);
+        return;
+    }
+    if (other) {
+        shelf_clear(s);
+        s->size = n;
+    }
+    *(void **)block = s->first;
+    s->first = block;
+    s->bytes += n;
+}
+
+/* realloc, for which the shelves are emptied when memory is short. */
 static void *large(void *p, size_t n)
 {
-    if (n) return realloc(p, n);
-    free(p);
-    return NULL;
+    void *block = realloc(p, n);
+    if (block) return block;
+    for (int i = 0; i < SHELVES; i++) shelf_clear(&shelves[i]);
+    return realloc(p, n);
 }
+
+/* --- both ------------------------------------------------------------------------------------------------------ */
 
 /* A block moves when it grows, or shrinks to a smaller size; it cannot fail to shrink. */
 static void *block_move(void *p, size_t old, size_t new)
 {
     if (pooled(p) && new <= slab_of(p)->size && (new + STEP > slab_of(p)->size || new >= old)) return p;
     void *to = new <= LARGEST ? block_take(new) : NULL;
-    if (!to && new > old) to = malloc(new);
+    if (!to && new > old) to = large(NULL, new);
     if (!to) return new > old ? NULL : p;
     memcpy(to, p, old < new ? old : new);
     if (pooled(p)) block_give(p);
-    else free(p);
+    else large_give(p, old);
     return to;
 }
 
@@ -156,12 +214,13 @@ static void *pool_alloc(void *ud, void *p, size_t old, size_t new)
 {
     (void)ud;
     if (!p) {
-        void *block = new <= LARGEST && new ? block_take(new) : NULL;
+        if (new == 0) return NULL;
+        void *block = new <= LARGEST ? block_take(new) : shelf_take(new);
         return block ? block : large(NULL, new);
     }
     if (new == 0) {
         if (pooled(p)) block_give(p);
-        else free(p);
+        else large_give(p, old);
         return NULL;
     }
     return pooled(p) || new <= LARGEST ? block_move(p, old, new) : large(p, new);
