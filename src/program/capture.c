@@ -107,13 +107,21 @@ static void capture_end(void)
     own = -1;
 }
 
-static int new_file(void)
+/* Opens this rank's file twice: whoever writes appends to it, and with such a descriptor nothing else can be done. */
+static bool new_file(void)
 {
-    int file = memfd_create("luampi output", MFD_CLOEXEC);
+    char path[40];
     header begin = sizeof begin;
-    if (file < 0 || write(file, &begin, sizeof begin) != sizeof begin) return -1;
+    int file = memfd_create("luampi output", MFD_CLOEXEC);
+    if (file < 0 || write(file, &begin, sizeof begin) != sizeof begin) return false;
+    snprintf(path, sizeof path, "/proc/self/fd/%d", file);
+    if ((own = open(path, O_RDWR | O_CLOEXEC)) < 0) return false;
     fcntl(file, F_SETFL, O_APPEND);
-    return file;
+    fflush(stdout);
+    if ((out = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 10)) < 0) out = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    dup2(file, STDOUT_FILENO);
+    close(file);
+    return true;
 }
 
 /* start(): collective, once in the life of the process. */
@@ -124,10 +132,7 @@ static int capture_start(lua_State *L)
     int rank;
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     MPI_Comm_size(MPI_COMM_WORLD, &ranks);
-    if ((own = new_file()) < 0) return luaL_error(L, "no file in memory for the output: %s", strerror(errno));
-    fflush(stdout);
-    if ((out = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 10)) < 0) out = open("/dev/null", O_WRONLY | O_CLOEXEC);
-    dup2(own, STDOUT_FILENO);
+    if (!new_file()) return luaL_error(L, "no file in memory for the output: %s", strerror(errno));
     setvbuf(stdout, NULL, _IOLBF, 1 << 16);
     atexit(capture_end);
     lm_onabort = capture_end;

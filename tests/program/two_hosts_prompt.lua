@@ -1,0 +1,20 @@
+-- The prompt with ranks on another host, whose output comes when the line has run.
+-- run: tests/two_hosts 2 $luampi -i <<'END'
+-- run: comm:rank()
+-- run: print("from host " .. comm:rank() // 2)
+-- run: @2-3 print("begin") mpi.sleep(1.2) print("end")
+-- run: :timeout 0.3
+-- run: if comm:rank() == 1 then comm:recv(2) else while true do end end
+-- run: :reset
+-- run: "together " .. comm:allreduce(2)
+-- run: END
+-- exit: 0
+-- within: 60
+-- stdout: [0] 0  [1] 1  [2] 2  [3] 3
+-- stdout: [0-1] from host 0
+-- stdout: [2-3] from host 1
+-- once: [2-3] begin
+-- once: [2-3] end
+-- stdout: [0,2-3] interrupted at stdin:1
+-- stdout: [1] interrupted in comm:recv(source=2) at stdin:1
+-- stdout: [0-3] together 8
