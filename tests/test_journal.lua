@@ -295,6 +295,11 @@ function TestJournal:test_fingerprints_of_different_items_differ()
     lu.assertNotEquals(journal.fingerprint(one, 1e6), journal.fingerprint(two, 1e6))
 end
 
+function TestJournal:test_items_from_a_generator_are_refused()
+    lu.assertStrContains(message(self.map, self, square, rank == 0 and function () end or nil),
+        "a journal needs to know the items, which a generator gives one by one")
+end
+
 function TestJournal:test_wrong_names_are_refused()
     lu.assertStrContains(message(comm.map, comm, square, 3, {journal = 7}), "journal is 7, expected the name of a file")
     lu.assertStrContains(message(comm.map, comm, square, 3, {journal = ""}), "journal is '', expected the name of a file")

@@ -83,7 +83,7 @@ local map_info = {}
 --- **Not losing work.** With `journal` each result is written to the file when its task is done, by the rank that did it.
 --- The same call in a later job, on any number of ranks, does only what is not there: after a job that was killed the tasks
 --- that were under way, after one that failed also those not begun. Errors are not kept. When all is there nothing is
---- done again, so delete the file to begin anew.
+--- done again, so delete the file to begin anew. `info` tells of the tasks that were done this time.
 ---
 ---     local results = comm:map(simulate, parameters, {seed = 1, journal = "simulate.journal"})
 ---

@@ -183,7 +183,8 @@ local function svg_of(chart)
     put('<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %d %d" role="img" aria-label="%s">\n',
         WIDTH, height, WIDTH, height, chart.summary)
     put("<style>\n%s\n</style>\n", style)
-    put('<rect class="page" width="%d" height="%d"/>\n<text class="head" x="%d" y="26">%s</text>\n', WIDTH, height, LEFT, chart.summary)
+    put('<rect class="page" width="%d" height="%d"/>\n', WIDTH, height)
+    put('<text class="head" x="%d" y="26">%s</text>\n', LEFT, chart.summary)
     put('<text class="end" x="%d" y="26">busy, tasks</text>\n', WIDTH - 12)
     for r = 1, ranks do
         put('<rect class="track" x="%d" y="%d" width="%d" height="%d"/>\n', LEFT, TOP + (r - 1) * pitch, WIDTH - LEFT - RIGHT, bar)
@@ -191,8 +192,8 @@ local function svg_of(chart)
     local list, unit = ticks(chart.ends, 10)
     for i, tick in ipairs(list) do
         local x = px(LEFT + tick.at / chart.ends * (WIDTH - LEFT - RIGHT))
-        put('<path class="grid" d="M%s %dV%d"/><text class="mid" x="%s" y="%d">%s%s</text>\n', x, TOP - 6, bottom + 4, x, bottom + 20,
-            tick.text, i == #list and " " .. unit or "")
+        put('<path class="grid" d="M%s %dV%d"/>', x, TOP - 6, bottom + 4)
+        put('<text class="mid" x="%s" y="%d">%s%s</text>\n', x, bottom + 20, tick.text, i == #list and " " .. unit or "")
     end
     for r, row in ipairs(chart.rows) do
         local y, size = TOP + (r - 1) * pitch, pitch < 18 and ' style="font-size:10px"' or ""

@@ -31,7 +31,9 @@ end
 -- The options as given, checked: memory as bytes (0: any), seconds, number of tries; or nil and what is wrong.
 local function read(options)
     for name in pairs(options) do
-        if not known[name] then return nil, ("unknown option '%s' of isolation; known are: memory seeded timeout tries"):format(name) end
+        if not known[name] then
+            return nil, ("unknown option '%s' of isolation; known are: memory seeded timeout tries"):format(name)
+        end
     end
     local memory, timeout, tries = options.memory, options.timeout, options.tries
     if memory ~= nil then

@@ -71,7 +71,9 @@ function digest(value, above, depth, known)
     local kind = math.type(value) or type(value)
     if kind == "integer" then return pack("<c1i8", "i", value), depth end
     if kind == "float" then return pack("<c1d", "f", value), depth end
-    if kind == "string" then return #value <= 64 and pack("<c1s4", "s", value) or pack("<c1I8I4", "S", #value, checksum(value)), depth end
+    if kind == "string" then
+        return #value <= 64 and pack("<c1s4", "s", value) or pack("<c1I8I4", "S", #value, checksum(value)), depth
+    end
     if kind == "boolean" then return value and "1" or "0", depth end
     if above[value] then return pack("<c1I4", "^", depth - above[value]), above[value] end
     if kind == "table" then return digest_table(value, above, depth, known) end
@@ -157,7 +159,9 @@ local function open_other(self, path, id, rank)
     if not file then return ("%s cannot open it: %s"):format(where, problem) end
     self.file = file
     local fine, head = file:read(#LINE)
-    if not (fine and head.id == id) then return ("%s sees another file under this name; it must lie where all ranks see it"):format(where) end
+    if not (fine and head.id == id) then
+        return ("%s sees another file under this name; it must lie where all ranks see it"):format(where)
+    end
 end
 
 --- Opens the journal of `tasks`, or begins it. Collective; raises the same on every rank. `tasks`, whose n, items (a
