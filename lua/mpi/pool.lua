@@ -106,10 +106,10 @@ local function serve_tasks(comm, shift, outer)
         end
     end
 
-    -- at a tick: → what is to be raised in the task, or false when there is none
+    -- at a tick: → what is to be raised in the task, or false when there is none; between tasks the loop below reads
     serve.tick(function ()
-        while serve.wait(comm, "mpi.pool", 0, NOTE) do read() end
-        if cancelled or ended then return "cancelled" end
+        while running and serve.wait(comm, "mpi.pool", 0, NOTE) do read() end
+        if running and (cancelled or ended) then return "cancelled" end
         if outer then return outer() end
         if not running then return false end
     end)
