@@ -304,10 +304,11 @@ function TestManyCalls:test_after_the_checks_values_and_failures_are_as_before()
     local list = c:gather(rank == size - 1 and ("g"):rep(2000) or "g")
     if rank == 0 then lu.assertEquals(#list[size], 2000) end
     if size > 1 then
-        -- the one that cannot send and the one that waits for it raise; the others go on
+        -- the one that cannot send and the one that waits for it raise; the others go on, unless the calls of a program
+        -- that can be stopped are compared throughout
         local fine, text = pcall(c.gather, c, rank == 1 and io.stdout or 1)
-        lu.assertEquals(fine, rank > 1)
-        if rank <= 1 then lu.assertStrContains(text, "cannot send a FILE* at value") end
+        lu.assertEquals(fine, rank > 1 and not lu.guarded)
+        if not fine then lu.assertStrContains(text, "cannot send a FILE* at value") end
         fine, text = pcall(c.scatter, c, rank == 0 and {1} or nil)
         lu.assertFalse(fine)
         lu.assertStrContains(text, ("list of %d values expected"):format(size))
