@@ -3,6 +3,7 @@
 #include "dtype.h"
 #include "error.h"
 #include "interrupt.h"
+#include "stop.h"
 
 #include <stdio.h>
 #include <string.h>

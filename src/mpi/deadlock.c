@@ -1,6 +1,5 @@
 #include "deadlock.h"
 
-#include "interrupt.h"
 #include "session.h"
 
 #include <mpi.h>
@@ -14,7 +13,7 @@
 
 /* How long nothing may have changed, and how often every rank must have looked meanwhile: a rank that is computing, or
    that the machine does not let run, does not look. */
-#define QUIET (lm_guarded ? 0.2 : 0.5) /* a person waits for the prompt, and what is stopped can be done again */
+#define QUIET (lm_onstuck ? 0.2 : 0.5) /* a person waits for the prompt, and what is stopped can be done again */
 #define LOOKS 50
 #define PATIENCE 2 /* seconds for those that were stopped to end, before they count as stuck for good */
 #define INTERVAL (QUIET / 5)
@@ -28,6 +27,8 @@ typedef struct entry {
     int leaving;
     char text[110];
 } entry;
+
+void (*lm_onstuck)(void);
 
 static entry *entries; /* NULL: no board */
 static MPI_Win window = MPI_WIN_NULL;
@@ -128,9 +129,9 @@ void lm_look(double now, bool moving)
     }
     if (!running || failing) return;
     for (int r = 0; r < ranks; r++) {
-        if (atomic_load(&entries[r].state) != LM_AT_WORK || stuck) continue;
+        if (!lm_onstuck || stuck || atomic_load(&entries[r].state) != LM_AT_WORK) continue;
         stuck = true;
-        lm_stop(true);
+        lm_onstuck();
         since = now + PATIENCE;
         return;
     }

@@ -19,10 +19,13 @@ enum { LM_RUNNING = -2, LM_ENDED = -1 }; /* else it leaves by os.exit with this 
 void lm_board(const char *text, int leaving);
 
 /* Counts a look, and says whether data is under way to this rank, which is no deadlock however long it takes; now and
-   then reads the whole board. Does not return from a deadlock, unless the program is guarded: then all are stopped. */
+   then reads the whole board. Does not return from a deadlock, unless lm_onstuck is set: that is
+   called instead while some rank is at work. */
 void lm_look(double now, bool moving);
 
-/* What this rank does in a guarded program. */
+extern void (*lm_onstuck)(void);
+
+/* What this rank does in a program that is stopped when it is stuck. */
 enum { LM_AT_REST, LM_AT_WORK, LM_AT_END, LM_AT_FAULT };
 void lm_boardstate(int state);
 

@@ -1,122 +1,19 @@
 #include "interrupt.h"
 
+#include "deadlock.h"
 #include "error.h"
 #include "progress.h"
 #include "recover.h"
 #include "session.h"
-#include "tick.h"
+#include "stop.h"
 
-#include <signal.h>
-#include <stdatomic.h>
 #include <stdlib.h>
-#include <string.h>
 #include <time.h>
 
-bool lm_guarded;
-bool (*lm_stopasked)(void);
-
-#define LOOK 0.05      /* seconds between two looks of a computing rank whether it is to stop */
-#define CALLBACK 0.01  /* between two calls of the function that a meeting was given */
-#define AGAIN 128      /* instructions, after which code that caught an interruption gets the next; halved each time */
-#define STOP_TAG 1
+#define CALLBACK 0.01 /* seconds between two calls of the function that a meeting was given */
 
 static MPI_Comm control = MPI_COMM_NULL; /* the ranks of COMM_WORLD, among themselves */
-static int my_rank, ranks;
-
-static volatile sig_atomic_t running; /* inside interrupt.run */
-static volatile sig_atomic_t asked;   /* the person asked; the others are yet to be told */
-static uint32_t run = 1;              /* counts the meetings: what is run between two of them */
-static bool interrupted;              /* since the last meeting */
-static int again;                     /* instructions to the next interruption */
-
-/* --- asking and being asked ------------------------------------------------------------------------------- */
-
-/* A stop is for one run: its number, and whether the job is stuck. On one machine it stands on the board, else every
-   rank gets a message. */
-static volatile uint32_t stop; /* run * 2 + stuck, as this rank knows it */
-static uint32_t stop_message;  /* where the next one arrives */
-static MPI_Request stop_request = MPI_REQUEST_NULL;
-
-static void stop_note(uint32_t s)
-{
-    if (s / 2 > stop / 2) stop = s;
-}
-
-void lm_stop(bool stuck)
-{
-    uint32_t s = run * 2 + stuck;
-    if (stop / 2 >= run) return;
-    stop_note(s);
-    if (lm_boardstop(s)) return;
-    static uint32_t sent;
-    sent = s;
-    for (int r = 0; r < ranks; r++) {
-        MPI_Request request;
-        if (r == my_rank) continue;
-        MPI_Isend(&sent, 1, MPI_UINT32_T, r, STOP_TAG, control, &request);
-        MPI_Request_free(&request);
-    }
-}
-
-/* Looks who asks; not in a signal handler. */
-static void stop_look(void)
-{
-    static bool inside; /* MPI looks for something to do also in the calls made here */
-    if (inside) return;
-    inside = true;
-    stop_note(lm_boardstopped());
-    if (lm_stopasked && !asked && lm_stopasked()) asked = 1;
-    if (asked) lm_stop(false);
-    asked = 0;
-    if (stop_request != MPI_REQUEST_NULL) {
-        int there;
-        MPI_Test(&stop_request, &there, MPI_STATUS_IGNORE);
-        if (there) {
-            stop_note(stop_message);
-            MPI_Irecv(&stop_message, 1, MPI_UINT32_T, MPI_ANY_SOURCE, STOP_TAG, control, &stop_request);
-        }
-    }
-    inside = false;
-}
-
-/* In the timer's signal handler. */
-static void stop_look_in_signal(void)
-{
-    if (lm_stopasked && lm_stopasked()) asked = 1;
-}
-
-bool lm_stopping(void) { return running && stop / 2 == run; }
-
-bool lm_running(void) { return running; }
-
-static void again_hook(lua_State *L, lua_Debug *at)
-{
-    (void)at;
-    if (lm_stopping()) lm_raisestop(L, false);
-    lua_sethook(L, NULL, 0, 0);
-}
-
-int lm_raisestop(lua_State *L, bool waiting)
-{
-    char place[256];
-    bool known = true;
-    interrupted = true;
-    if (waiting) lm_waitplace(place, sizeof place);
-    else known = lm_place(L, place, sizeof place);
-    lm_untick(L);
-    lua_Hook hook = lua_gethook(L);
-    if (!hook || hook == again_hook) lua_sethook(L, again_hook, LUA_MASKCOUNT, again);
-    if (again > 1) again /= 2;
-    lua_pushfstring(L, "interrupted%s%s%s", waiting ? " in " : known ? " at " : "", known ? place : "",
-                    stop & 1 ? ": no rank can go on" : "");
-    return lua_error(L);
-}
-
-static void stop_serve(lua_State *L)
-{
-    stop_look();
-    if (lm_stopping()) lm_raisestop(L, false);
-}
+static int ranks;
 
 /* --- rounds ----------------------------------------------------------------------------------------------- */
 
@@ -192,31 +89,15 @@ bool lm_reduceguarded(lua_State *L, lm_comm *c, uint64_t words[3], const char *c
 
 /* --- the module ------------------------------------------------------------------------------------------- */
 
-static int control_end(void)
-{
-    if (stop_request != MPI_REQUEST_NULL) {
-        MPI_Cancel(&stop_request);
-        MPI_Wait(&stop_request, MPI_STATUS_IGNORE);
-    }
-    lm_onwait = NULL;
-    return 0;
-}
-
 /* begin(): collective; the program is guarded from now on. */
 static int interrupt_begin(lua_State *L)
 {
-    if (!lm_guarded) {
-        MPI_Comm_rank(MPI_COMM_WORLD, &my_rank);
-        MPI_Comm_size(MPI_COMM_WORLD, &ranks);
-        lm_mpi(L, MPI_Comm_dup(MPI_COMM_WORLD, &control), "begin");
-        all = calloc((size_t)ranks, sizeof *all);
-        if (!all) return luaL_error(L, "not enough memory");
-        if (!lm_boardwhole() && ranks > 1)
-            MPI_Irecv(&stop_message, 1, MPI_UINT32_T, MPI_ANY_SOURCE, STOP_TAG, control, &stop_request);
-        lm_onwait = stop_look;
-        lm_atend(control_end, true);
-        lm_guarded = true;
-    }
+    if (lm_guarded) return 0;
+    lm_mpi(L, MPI_Comm_dup(MPI_COMM_WORLD, &control), "begin");
+    MPI_Comm_size(control, &ranks);
+    all = calloc((size_t)ranks, sizeof *all);
+    if (!all) return luaL_error(L, "not enough memory");
+    lm_startstops(control);
     return 0;
 }
 
@@ -240,21 +121,12 @@ static int interrupt_run(lua_State *L)
 {
     luaL_checkany(L, 1);
     if (!lm_guarded) return luaL_error(L, "interrupt.begin was not called");
-    if (running) return luaL_error(L, "interrupt.run runs already");
+    if (lm_running()) return luaL_error(L, "interrupt.run runs already");
     lua_pushcfunction(L, message_handler);
     lua_insert(L, 1);
-    lm_boardstate(LM_AT_WORK);
-    running = 1;
-    again = AGAIN;
-    lm_onsignal = stop_look_in_signal;
-    lm_starttick(stop_serve, LOOK);
+    lm_beginrun();
     int status = lua_pcall(L, lua_gettop(L) - 2, LUA_MULTRET, 1);
-    lm_stoptick(stop_serve);
-    lm_onsignal = NULL;
-    running = 0;
-    lua_Hook hook = lua_gethook(L);
-    if (hook == again_hook) lua_sethook(L, NULL, 0, 0);
-    lm_boardstate(status == LUA_OK ? LM_AT_END : LM_AT_FAULT);
+    lm_endrun(L, status != LUA_OK);
     lua_pushboolean(L, status == LUA_OK);
     lua_replace(L, 1);
     if (status == LUA_OK) return lua_gettop(L);
@@ -278,13 +150,13 @@ static int interrupt_meet(lua_State *L)
 {
     lua_settop(L, 1);
     if (!lm_guarded) return luaL_error(L, "interrupt.begin was not called");
-    if (running) return luaL_error(L, "interrupt.meet inside interrupt.run");
+    if (lm_running()) return luaL_error(L, "interrupt.meet inside interrupt.run");
     double next = now() + CALLBACK;
     bool here, stopped;
     lm_wait(NULL, "the others' end of what runs", NULL, 0, -1);
     lm_waits.leaving = LM_ENDED;
     do {
-        while (!round_step((report){0, interrupted})) {
+        while (!round_step((report){0, lm_stopped()})) {
             if (lm_boardleft() >= 0) exit(lm_boardleft()); /* os.exit on one rank is the end for all */
             if (lua_isnil(L, 1) || now() < next) continue;
             lua_pushvalue(L, 1);
@@ -297,9 +169,7 @@ static int interrupt_meet(lua_State *L)
             else if (all[r].call) stopped = true;
         }
     } while (!here);
-    run++;
-    interrupted = false;
-    lm_boardstate(LM_AT_REST);
+    lm_nextrun();
     if (stopped) {
         joins_end();
         lm_recover(L, control);
@@ -319,7 +189,7 @@ static int interrupt_stop(lua_State *L)
 /* running() → whether interrupt.run is at work on this rank. */
 static int interrupt_running(lua_State *L)
 {
-    lua_pushboolean(L, running);
+    lua_pushboolean(L, lm_running());
     return 1;
 }
 

@@ -9,25 +9,6 @@
 
 #include "comm.h"
 
-/* Set on every rank of the job or on none: waits can be left. */
-extern bool lm_guarded;
-
-/* Whether this rank is to stop what it runs. */
-bool lm_stopping(void);
-
-/* Whether this rank runs something that can be stopped. */
-bool lm_running(void);
-
-/* Raises "interrupted in comm:recv(source=1) at script.lua:3", the wait being lm_waits; outside of a wait
-   "interrupted at script.lua:3". */
-int lm_raisestop(lua_State *L, bool waiting);
-
-/* Asks every rank to stop what it runs, from any place but a signal handler; `stuck`: because no rank can go on. */
-void lm_stop(bool stuck);
-
-/* Set by who knows the terminal: whether the person asked to stop. Called often, also in signal handlers. */
-extern bool (*lm_stopasked)(void);
-
 /* The reduction (MAX) of words on c's second channel that opens a collective of guarded ranks; a third word is for
    this use. False: some rank is not coming. */
 bool lm_reduceguarded(lua_State *L, lm_comm *c, uint64_t words[3], const char *call);

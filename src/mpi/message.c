@@ -2,9 +2,9 @@
 
 #include "datatype.h"
 #include "error.h"
-#include "interrupt.h"
 #include "progress.h"
 #include "recover.h"
+#include "stop.h"
 #include "wire.h"
 
 #include <stddef.h>

@@ -2,10 +2,10 @@
 #include "p2p.h"
 
 #include "error.h"
-#include "interrupt.h"
 #include "message.h"
 #include "progress.h"
 #include "status.h"
+#include "stop.h"
 #include "wire.h"
 
 #include <string.h>

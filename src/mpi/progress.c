@@ -1,7 +1,6 @@
 #include "progress.h"
 
 #include "error.h"
-#include "interrupt.h"
 
 #include <dlfcn.h>
 #include <lauxlib.h>
@@ -13,7 +12,8 @@
 
 lm_waiting lm_waits;
 unsigned lm_idle, lm_moves;
-void (*lm_background)(void), (*lm_serving)(void), (*lm_onwait)(void);
+void (*lm_background)(void), (*lm_serving)(void);
+bool (*lm_onwait)(void);
 double lm_watch = 60, lm_longest_nap = LM_NAP;
 const char *lm_within;
 
@@ -93,9 +93,9 @@ static void progress_spin(double now)
 /* What a wait of some length makes known. */
 static void progress_tell(double now)
 {
-    if (lm_onwait) lm_onwait();
+    bool interesting = !lm_onwait || lm_onwait();
     if (lm_waits.limited) return;
-    if (lm_watch > 0 && !lm_waits.serving && (!lm_guarded || lm_running()) && now - began >= next_report) {
+    if (lm_watch > 0 && !lm_waits.serving && interesting && now - began >= next_report) {
         progress_report(next_report);
         next_report *= 2;
     }

@@ -49,8 +49,8 @@ extern double lm_longest_nap;
 /* "comm:recv(source=1, tag=11) at script.lua:14": the wait. Reads the Lua stack but runs nothing. */
 const char *lm_waitplace(char *text, size_t room);
 
-/* What a rank that has waited a moment does between its naps, or NULL. */
-extern void (*lm_onwait)(void);
+/* What a rank that has waited a moment does between its naps, or NULL. It returns whether a long wait is of interest. */
+extern bool (*lm_onwait)(void);
 
 /* What goes on while MPI waits, or NULL; called each time MPI looks for something to do, also from calls it makes. */
 extern void (*lm_background)(void);

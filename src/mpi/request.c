@@ -1,11 +1,11 @@
 #include "request.h"
 
 #include "error.h"
-#include "interrupt.h"
 #include "pending.h"
 #include "progress.h"
 #include "session.h"
 #include "status.h"
+#include "stop.h"
 #include "wire.h"
 
 #include <stdio.h>

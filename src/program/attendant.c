@@ -2,9 +2,9 @@
 
 #include "capture.h"
 #include "deadlock.h"
-#include "interrupt.h"
 #include "lib.h"
 #include "prompt.h"
+#include "stop.h"
 #include "tty.h"
 
 #include <lauxlib.h>

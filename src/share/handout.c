@@ -2,10 +2,10 @@
 
 #include "agree.h"
 #include "error.h"
-#include "interrupt.h"
 #include "meter.h"
 #include "progress.h"
 #include "stock.h"
+#include "stop.h"
 #include "stream.h"
 #include "tick.h"
 

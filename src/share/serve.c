@@ -5,10 +5,10 @@
 
 #include "comm.h"
 #include "error.h"
-#include "interrupt.h"
 #include "progress.h"
 #include "recover.h"
 #include "session.h"
+#include "stop.h"
 #include "tick.h"
 
 #include <lauxlib.h>
