@@ -22,6 +22,7 @@ local EXIT, END, CANCEL, RECALL, RETURNED = 1, 2, 3, 4, 5
 
 local EAGER = 3900    -- bytes of a packed task that are sent at once; more may have to wait for their receiver
 local BEHIND = 2e-3   -- seconds that a task waits behind another before a free rank may have it
+local TIDY = 0.05     -- seconds for a stopped task to close what it has open; one that goes on is stopped at every tick then
 local FAREWELL = 1    -- seconds that an error waits for tasks under way to give up
 
 -- Doing a task ------------------------------------------------------------------------------------------------
@@ -91,6 +92,7 @@ end
 -- Does what rank 0 sends until it says stop: → that message. `shift`: this rank's clock against rank 0's pool time.
 local function serve_tasks(comm, shift, outer)
     local last, running, cancelled, ended = 0, nil, false, false
+    local stopped -- when the running task was
     local dropped = {}
 
     local function read()
@@ -109,7 +111,10 @@ local function serve_tasks(comm, shift, outer)
     -- at a tick: → what is to be raised in the task, or false when there is none; between tasks the loop below reads
     serve.tick(function ()
         while running and serve.wait(comm, "mpi.pool", 0, NOTE) do read() end
-        if running and (cancelled or ended) then return "cancelled" end
+        if running and (cancelled or ended) and (not stopped or clock() > stopped + TIDY) then
+            stopped = stopped or clock()
+            return "cancelled"
+        end
         if outer then return outer() end
         if not running then return false end
     end)
@@ -126,7 +131,7 @@ local function serve_tasks(comm, shift, outer)
             last = sequence
             if dropped[sequence] then dropped[sequence] = nil
             else
-                running, cancelled = sequence, false
+                running, cancelled, stopped = sequence, false, nil
                 local fine, result, began, finished = perform(packed)
                 running = nil
                 comm:send({sequence, fine, result, began - shift, finished - shift}, 0, RESULT)
