@@ -1,3 +1,4 @@
+-- ranks: 1 2 4
 local lu = require "mpi.luaunit"
 local isolate = require "mpi.isolate"
 local rank, size = comm:rank(), comm:size()
@@ -213,6 +214,13 @@ function TestIsolate:test_shared_memory_cannot_be_written()
     end)
     lu.assertTrue(ok)
     lu.assertEquals(lines, {})
+end
+
+function TestIsolate:test_the_kernel_ends_a_task_before_its_rank_when_memory_is_out()
+    local function likelihood() return tonumber(contents "/proc/self/oom_score_adj") end
+    local before = likelihood()
+    lu.assertEquals({isolated({}, likelihood)}, {true, 1000, false})
+    lu.assertEquals(likelihood(), before)
 end
 
 function TestIsolate:test_inherited_files_do_nothing_and_their_numbers_stay_taken()

@@ -145,6 +145,15 @@ static void protect_shared(void)
     for (size_t i = 0; i < spans; i++) mprotect((void *)shared[i].from, shared[i].to - shared[i].from, PROT_READ);
 }
 
+/* When the machine runs out of memory, the kernel is to end the task, not the rank. */
+static void offer_to_end(void)
+{
+    int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+    if (fd < 0) return;
+    if (write(fd, "1000", 4) < 0) errno = 0; /* then it is as likely as the rank */
+    close(fd);
+}
+
 static void limit_memory(lua_Integer memory, struct rlimit *before)
 {
     getrlimit(RLIMIT_DATA, before);
@@ -194,6 +203,7 @@ static _Noreturn void child_run(lua_State *L, int n, lua_Integer memory, int fd,
     reset_signals();
     close_inherited(fd);
     protect_shared();
+    offer_to_end();
     limit_memory(memory, &before);
     int status = lua_pcall(L, n, 2, 0);
     setrlimit(RLIMIT_DATA, &before);
@@ -224,11 +234,12 @@ static bool lists(const char *text, pid_t pid)
     return false;
 }
 
-/* Ends what the child has started and left behind: it became this process's. */
+/* Ends what the child has started and left behind: it became this process's. Nothing when this process had so many
+   children that they were not all listed. */
 static void end_orphans(const child *c)
 {
     char text[sizeof c->before];
-    for (bool found = true; found;) {
+    for (bool found = strlen(c->before) < sizeof c->before - 1; found;) {
         found = false;
         list_children(text, sizeof text);
         char *at = text, *end;
