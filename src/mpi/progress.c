@@ -10,7 +10,7 @@
 #include <string.h>
 #include <time.h>
 
-lm_waiting lm_waits;
+lm_waiting lm_waits = {.call = "its beginning", .leaving = LM_RUNNING};
 unsigned lm_idle, lm_moves;
 void (*lm_background)(void), (*lm_serving)(void);
 bool (*lm_onwait)(void);
