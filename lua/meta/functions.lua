@@ -157,3 +157,7 @@
 --- Of luampi's own, without a function of MPI:
 ---
 ---     comm:print
+---     comm:map
+---     comm:imap
+---     comm:share
+---     comm:mapreduce

@@ -5,6 +5,6 @@
 -- stderr: stack traceback of the task:
 -- stderr: tests/fail/error_in_task.lua:9: in upvalue 'deep'
 -- stderr: stack traceback:
--- stderr: in function 'mpi.map.map'
+-- stderr: tests/fail/error_in_task.lua:10: in main chunk
 local function deep(i) if i == 5 then error "broken" end end
 comm:map(function (i) deep(i) return i end, 20)

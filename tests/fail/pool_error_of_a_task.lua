@@ -2,5 +2,6 @@
 -- exit: 1
 -- within: 6
 -- once: rank 0: exec:1: attempt to index a nil value (global 'z')  [ranks 0-2]
--- once: stack traceback
+-- once: stack traceback of the task:
+-- once: exec:1: in main chunk
 mpi.pool(function (pool) pool:exec "local y = z.x" end)
