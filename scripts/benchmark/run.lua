@@ -213,8 +213,9 @@ end
 
 local function measure(group)
     local programs, rounds = programs_of(group), {}
-    for i = 1, options.rounds do
-        io.stderr:write(("%s: round %d of %d\n"):format(group.name, i, options.rounds))
+    local count = math.min(options.rounds, group.rounds or math.huge)
+    for i = 1, count do
+        io.stderr:write(("%s: round %d of %d\n"):format(group.name, i, count))
         rounds[i] = {}
         for j = 1, #programs do
             local program = programs[(i + j) % #programs + 1] -- nobody is always first

@@ -3,7 +3,8 @@
 -- A group has a program a language, luampi's first, each of which does all works of the group and prints for each a
 -- line "name<TAB>value": seconds an operation, or what `unit` says. With `whole` the only work is the job itself.
 -- A program's command runs in build/benchmark, where the C programs are; $works is this directory. `imports`: the
--- program is left out where Python has no such module; `slow`: also with --quick. A work is its name and, by peer, what luampi's value may be at
+-- program is left out where Python has no such module; `slow`: also with --quick.
+-- `rounds`: no more are needed. A work is its name and, by peer, what luampi's value may be at
 -- most: so many times the peer's, or with `difference` so much more than the peer's.
 
 local messages = {
@@ -111,7 +112,7 @@ local map = {
 }
 
 local uneven = {
-    name = "uneven", on = "4 ranks",
+    name = "uneven", on = "4 ranks", rounds = 3,
     programs = {
         {"luampi", "mpirun -n 4 $luampi $works/uneven.lua"},
         {"ideal", "$luampi $works/uneven.lua ideal"},
@@ -120,7 +121,7 @@ local uneven = {
 }
 
 local mapmemory = {
-    name = "mapmemory", on = "4 ranks", unit = "MB", difference = true,
+    name = "mapmemory", on = "4 ranks", unit = "MB", difference = true, rounds = 2,
     programs = {
         {"luampi", "sh -c 'mpirun -n 4 $luampi $works/mapmemory.lua into; mpirun -n 4 $luampi $works/mapmemory.lua stream'"},
         {"without", "sh -c 'mpirun -n 4 $luampi $works/mapmemory.lua numbers; mpirun -n 4 $luampi $works/mapmemory.lua nothing'"},
