@@ -121,6 +121,21 @@ function TestMap:test_many_results()
     end
 end
 
+function TestMap:test_many_numbers()
+    for _, f in ipairs {square, function (i) return i / 2 end, function (i) return i % 2 == 0 and i or i / 2 end} do
+        for _, opts in ipairs {{}, {to = size - 1}, {chunk = 1}, {schedule = "cyclic", chunk = 7}} do
+            local results = comm:map(f, 10500, opts)
+            if not opts.to or rank == opts.to then
+                lu.assertEquals(results.n, 10500)
+                for i = 1, 10500 do
+                    local x = f(i)
+                    assert(results[i] == x and math.type(results[i]) == math.type(x))
+                end
+            end
+        end
+    end
+end
+
 TestInto = {}
 
 function TestInto:test_numbers_go_into_an_array()

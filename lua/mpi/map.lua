@@ -501,12 +501,22 @@ end
 
 -- Map -----------------------------------------------------------------------------------------------------------------
 
--- Does all tasks this rank takes, about `share` of them. → failure; values and how many; segments: first, last, first, last … of the items that
--- the values belong to
-local function collect(h, job, rank, fetch, f, next_range, share)
-    local values, k, segments, left = handout.list(job.into and 0 or share), 0, {}, job.left
+-- Up to this many items the results are together in one message; above so many bytes each rank's are put in their places
+-- before those of the next one come, which takes less memory.
+local MANY, LARGE = 10000, 2^26 | 0
+
+-- The list of n results, when each may be put in its place at once; else nil.
+local function direct_results(own, job, n)
+    local here = job.to == "all" or job.to == own:rank()
+    if n and here and not job.left and not job.into and (n > MANY or own:size() == 1) then return handout.list(n) end
+end
+
+-- Does all tasks this rank takes, about `share` of them. → failure; the values, one after another unless `results` has them
+-- in their places; segments: first, last, first, last … of the items that the values belong to
+local function collect(h, job, rank, fetch, f, next_range, results, share)
+    local values, k, segments, left = results or handout.list(job.into and 0 or share), 0, {}, job.left
     local at = 0
-    values.n = nil
+    if not results then values.n = nil end
     if left then
         local task, items = f, fetch
         fetch = nil
@@ -522,21 +532,22 @@ local function collect(h, job, rank, fetch, f, next_range, share)
         for first, last in next_range, h do
             local i = first
             while i <= last do
+                local list, shift, upto
+                if fetch then list, shift, upto = fetch(i) end
+                if not fetch or upto > last then upto = last end
+                local back = results and 0 or i - k - 1
                 if fetch then
-                    local list, shift, upto = fetch(i)
-                    if upto > last then upto = last end
                     for j = i, upto do
-                        at, k = j, k + 1
-                        values[k] = f(list[j - shift], j)
+                        at = j
+                        values[j - back] = f(list[j - shift], j)
                     end
-                    i = upto + 1
                 else
-                    for j = i, last do
-                        at, k = j, k + 1
-                        values[k] = f(j, j)
+                    for j = i, upto do
+                        at = j
+                        values[j - back] = f(j, j)
                     end
-                    i = last + 1
                 end
+                k, i = k + upto - i + 1, upto + 1
             end
             if first - 1 == previous then segments[s] = last
             else
@@ -550,31 +561,39 @@ local function collect(h, job, rank, fetch, f, next_range, share)
     return failure, values, left and segments_left(left, segments) or segments
 end
 
--- Up to this many items the results are together in one message; above so many bytes each rank's are put in their places
--- before those of the next one come, which takes less memory.
-local MANY, LARGE = 10000, 2^26 | 0
+-- One after another, what lies in its places.
+local function gathered(results, segments)
+    local list, k = {}, 0
+    for s = 1, #segments, 2 do
+        local first, last = segments[s], segments[s + 1]
+        move(results, first, last, k + 1, list)
+        k = k + last - first + 1
+    end
+    return list
+end
 
--- Brings the results together where they are wanted, else nil.
-local function bring(own, job, n, values, segments, done)
+-- Brings the results together where they are wanted, else nil. `results` is nil unless this rank's are there already.
+local function bring(own, job, n, values, segments, done, results)
     local rank, place = own:rank(), handout.place
     local here = job.to == "all" or job.to == rank
-    local results = here and handout.list(n) or nil
+    if results and own:size() == 1 then return results end
+    local direct = results
+    results = results or here and handout.list(n) or nil
     if own:size() == 1 then
         place(results, values, segments)
         return results
-    end
-    if job.to == "all" and n <= MANY then
+    elseif job.to == "all" and n <= MANY then
         for _, entry in ipairs(own:allgather {values, segments}) do place(results, entry[1], entry[2]) end
         return results
     end
     -- the values as numbers or encoded, so that only those who want them decode them; a head goes first
     local numbers, floats, text
     if (job.to == "all" or not here) and done > 0 then
-        numbers, floats = handout.numbers(values, done)
-        if not numbers then text = mpi.pack(values) end
+        numbers, floats = handout.numbers(values, done, direct and segments or {1, done})
+        if not numbers then text = mpi.pack(direct and gathered(values, segments) or values) end
     end
     local head = {numbers and done or nil, floats, segments, text and #text}
-    if here then place(results, values, segments) end
+    if here and not direct then place(results, values, segments) end
     if job.to ~= "all" then
         if not here then
             own:send({head, text}, job.to, 0)
@@ -685,15 +704,16 @@ function map.map(comm, f, items, opts)
     local record <close> = open_journal(own, job, n)
     local _, next_range
     _, fetch, next_range = start(h, own, job, job.left and #job.left or n, fetch)
+    local direct = direct_results(own, job, n)
     local failure, values, segments = collect(h, job, own:rank(), fetch, dressed(h, job, own:rank(), told, record), next_range,
-                                              (job.left and #job.left or n or 0) // own:size())
+                                              direct, (job.left and #job.left or n or 0) // own:size())
     told.read = job.read
     local all, first = meet(h, failure, told)
     if first then error(first, 0) end
     n = n or all[job.root + 1][6].read
     local results
     if job.into then results = bring_into(own, job, segments)
-    else results = bring(own, job, n, values, segments, all[own:rank() + 1][4])
+    else results = bring(own, job, n, values, segments, all[own:rank() + 1][4], direct)
     end
     if results and job.left then record:each(function (i, value) results[i] = value end) end
     return results, info_of(h, all, job)

@@ -717,7 +717,15 @@ static const luaL_Reg methods[] = {
     {"nodes", handout_nodes}, {"progress", handout_progress}, {NULL, NULL},
 };
 
-static const luaL_Reg metamethods[] = {{"__close", handout_finish}, {NULL, NULL}};
+/* A loop that was never finished: nobody is served for it any more. */
+static int handout_gc(lua_State *L)
+{
+    handout *h = lm_check(L, 1, &handout_kind);
+    if (h->sheet) handout_rest(h);
+    return 0;
+}
+
+static const luaL_Reg metamethods[] = {{"__close", handout_finish}, {"__gc", handout_gc}, {NULL, NULL}};
 
 static const luaL_Reg functions[] = {{"begin", handout_begin}, {"take", handout_take}, {"clock", handout_clock}, {NULL, NULL}};
 

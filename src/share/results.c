@@ -16,22 +16,40 @@ static int results_list(lua_State *L)
     return 1;
 }
 
-/* numbers(values, n): entries 1 to n as they are in memory, as an int64 array, and whether they are floats; nil unless
-   all are integers or all are floats. */
+/* The next first and last from the list of segments at index, from entry s on. */
+static void segment_get(lua_State *L, int index, lua_Integer s, lua_Integer *first, lua_Integer *last)
+{
+    lua_rawgeti(L, index, s);
+    lua_rawgeti(L, index, s + 1);
+    *first = lua_tointeger(L, -2);
+    *last = lua_tointeger(L, -1);
+    lua_pop(L, 2);
+}
+
+/* numbers(values, n, segments): the n entries that the segments (first, last, first, last …) are as they are in memory,
+   as an int64 array, and whether they are floats; nil unless all are integers or all are floats. */
 static int results_numbers(lua_State *L)
 {
-    int64_t n = luaL_checkinteger(L, 2);
+    int64_t n = luaL_checkinteger(L, 2), k = 0;
     luaL_checktype(L, 1, LUA_TTABLE);
-    if (lua_rawgeti(L, 1, 1) != LUA_TNUMBER) return 0;
+    luaL_checktype(L, 3, LUA_TTABLE);
+    lua_Integer first, last, ends = (lua_Integer)lua_rawlen(L, 3);
+    segment_get(L, 3, 1, &first, &last);
+    if (lua_rawgeti(L, 1, first) != LUA_TNUMBER) return 0;
     bool floats = !lua_isinteger(L, -1);
     char *to = lm_newarray(L, LM_INT64, 1, &n)->data;
-    for (lua_Integer i = 1; i <= n; i++, to += 8) {
-        lua_rawgeti(L, 1, i);
-        if (lua_isinteger(L, -1) == floats || (floats && lua_type(L, -1) != LUA_TNUMBER)) return 0;
-        if (floats) memcpy(to, &(lua_Number){lua_tonumber(L, -1)}, 8);
-        else memcpy(to, &(lua_Integer){lua_tointeger(L, -1)}, 8);
-        lua_pop(L, 1);
+    for (lua_Integer s = 1; s < ends; s += 2) {
+        segment_get(L, 3, s, &first, &last);
+        if (last - first >= n - k) return luaL_error(L, "there are more results than items");
+        for (lua_Integer i = first; i <= last; i++, k++, to += 8) {
+            lua_rawgeti(L, 1, i);
+            if (lua_isinteger(L, -1) == floats || (floats && lua_type(L, -1) != LUA_TNUMBER)) return 0;
+            if (floats) memcpy(to, &(lua_Number){lua_tonumber(L, -1)}, 8);
+            else memcpy(to, &(lua_Integer){lua_tointeger(L, -1)}, 8);
+            lua_pop(L, 1);
+        }
     }
+    if (k < n) return luaL_error(L, "there are more items than results");
     lua_pushboolean(L, floats);
     return 2;
 }
@@ -47,10 +65,8 @@ static int results_put(lua_State *L)
     bool floats = lua_toboolean(L, 4);
     lua_Integer k = 0, n = (lua_Integer)lua_rawlen(L, 3);
     for (lua_Integer s = 1; s < n; s += 2) {
-        lua_rawgeti(L, 3, s);
-        lua_rawgeti(L, 3, s + 1);
-        lua_Integer first = lua_tointeger(L, -2), last = lua_tointeger(L, -1);
-        lua_pop(L, 2);
+        lua_Integer first, last;
+        segment_get(L, 3, s, &first, &last);
         if (a && last - first >= a->size - k) return luaL_error(L, "there are more items than results");
         for (lua_Integer i = first; i <= last; i++, k++) {
             lua_Number x;
