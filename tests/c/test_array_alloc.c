@@ -1,40 +1,10 @@
 /* Arrays when memory runs out, at every point, linked with arrays.c array.c index.c view.c create.c convert.c loop.c elementwise.c arith.c maths.c reduction.c cumulate.c compare.c blas.c random.c npy.c npyheader.c mapping.c object.c dtype.c */
 #include "array.h"
+#include "scarce.h"
 
 #include <lualib.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-/* An allocator that counts the bytes out and, once armed, refuses an allocation and all after it: a single refusal
-   would be hidden by Lua's emergency collection. */
-typedef struct memory {
-    size_t out;
-    bool armed;
-    long left; /* allocations still granted when armed */
-} memory;
-
-static void *memory_alloc(void *ud, void *p, size_t old, size_t new)
-{
-    memory *m = ud;
-    if (!p) old = 0;
-    if (new == 0) {
-        m->out -= old;
-        free(p);
-        return NULL;
-    }
-    if (m->armed && (!p || new > old) && m->left-- <= 0) return NULL;
-    void *q = realloc(p, new);
-    if (q) m->out += new - old;
-    return q;
-}
-
-static void fail(const char *what, long n)
-{
-    fprintf(stderr, "test_array_alloc: with %ld allocations granted: %s\n", n, what);
-    exit(1);
-}
 
 /* Returns a function that uses everything that allocates, and one that raises unless the arrays it began with are as
    they were. */

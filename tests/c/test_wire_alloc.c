@@ -1,41 +1,11 @@
 /* Encoding and decoding when memory runs out, at every point, linked with wire.c encode.c place.c decode.c bytecode.c names.c map.c buffer.c object.c array.c dtype.c */
 #include "array.h"
 #include "buffer.h"
+#include "scarce.h"
 #include "wire.h"
 
 #include <lualib.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-
-/* An allocator that counts the bytes out and, once armed, refuses an allocation and all after it: a single refusal
-   would be hidden by Lua's emergency collection. */
-typedef struct memory {
-    size_t out;
-    bool armed;
-    long left; /* allocations still granted when armed */
-} memory;
-
-static void *memory_alloc(void *ud, void *p, size_t old, size_t new)
-{
-    memory *m = ud;
-    if (!p) old = 0;
-    if (new == 0) {
-        m->out -= old;
-        free(p);
-        return NULL;
-    }
-    if (m->armed && (!p || new > old) && m->left-- <= 0) return NULL;
-    void *q = realloc(p, new);
-    if (q) m->out += new - old;
-    return q;
-}
-
-static void fail(const char *what, long n)
-{
-    fprintf(stderr, "test_wire_alloc: with %ld allocations granted: %s\n", n, what);
-    exit(1);
-}
 
 /* Returns a value with everything in it, and a function that raises unless its argument is such a value. */
 static const char chunk[] =
