@@ -325,6 +325,22 @@ function TestArray:test_rows_columns_and_transposes_share_memory()
     fails({"(3)", "no columns"}, array.ones(3).col, array.ones(3), 1)
 end
 
+function TestArray:test_t_takes_the_dimensions_in_any_order()
+    local a = array.range(1, 24):reshape {2, 3, 4}
+    lu.assertTrue(a:t(1, 2, 3) == a)
+    lu.assertTrue(a:t(3, 2, 1) == a:t())
+    local b = a:t(2, 3, 1)
+    lu.assertEquals(shape_of(b), {3, 4, 2})
+    lu.assertEquals(b:get(3, 4, 2), a:get(2, 3, 4))
+    lu.assertEquals(b:get(2, 4, 1), a:get(1, 2, 4))
+    b:set(1, 1, 1, 100)
+    lu.assertEquals(a:get(1, 1, 1), 100)
+    fails({"1 axis", "(2, 3, 4)"}, a.t, a, 1)
+    fails({"axis 4", "1 to 3"}, a.t, a, 1, 2, 4)
+    fails({"axis 2", "twice"}, a.t, a, 1, 2, 2)
+    fails("number expected, got string", a.t, a, 1, 2, "x")
+end
+
 function TestArray:test_reshape_shares_memory_and_refuses_what_does_not_fit()
     local a = array.range(1, 12)
     local m = a:reshape {3, 4}

@@ -244,9 +244,12 @@ function a:row(i) end
 ---@return mpi.array
 function a:col(j) end
 
---- The transpose: the dimensions in reverse order.
+--- The transpose: the dimensions in reverse order, or in the one given.
+---
+---     a:t(2, 3, 1)         -- the first dimension comes last
+---@param ... integer all axes, from 1
 ---@return mpi.array
-function a:t() end
+function a:t(...) end
 
 --- The same elements in another shape, in row-major order; one extent may be -1 for what is left. Raises for a
 --- view that is not contiguous: copy it first.
@@ -716,7 +719,11 @@ function a:round_() end
 --- ## Reductions
 ---
 --- Without an axis they take all elements and give a number; with one they take the elements along that dimension,
---- and give an array without it: `a:sum(1)` of a matrix has the sums of its columns.
+--- and give an array without it: `a:sum(1)` of a matrix has the sums of its columns. `reshape` gives the dimension
+--- back where the result is to meet the array again:
+---
+---     a - a:mean(1)                        -- each column less its mean
+---     a - a:mean(2):reshape{-1, 1}         -- each row
 
 --- The sum, 0 of nothing. Integers give int64 or uint64.
 ---@param axis? integer from 1

@@ -85,13 +85,26 @@ static int view_pick(lua_State *L, int d, const char *what)
 static int array_row(lua_State *L) { return view_pick(L, 0, "row"); }
 static int array_col(lua_State *L) { return view_pick(L, 1, "column"); }
 
+/* a:t() has the dimensions in reverse order, a:t(2, 3, 1) in this one. */
 static int array_t(lua_State *L)
 {
     const lm_array *a = lm_checkarray(L, 1);
+    int given = lua_gettop(L) - 1;
+    unsigned seen = 0;
+    if (given > 0 && given != a->ndim)
+        return luaL_error(L, "%d %s for an array of shape %s", given, given == 1 ? "axis" : "axes",
+                          lm_pushshape(L, a->ndim, a->shape));
     lm_array *v = view_of(L, 1);
     for (int d = 0; d < a->ndim; d++) {
-        v->shape[d] = a->shape[a->ndim - 1 - d];
-        v->stride[d] = a->stride[a->ndim - 1 - d];
+        int from = a->ndim - 1 - d;
+        if (given > 0) {
+            luaL_checkinteger(L, d + 2);
+            from = lm_checkaxis(L, d + 2, a);
+            if (seen & 1u << from) luaL_argerror(L, d + 2, lua_pushfstring(L, "axis %d is given twice", from + 1));
+            seen |= 1u << from;
+        }
+        v->shape[d] = a->shape[from];
+        v->stride[d] = a->stride[from];
     }
     lm_settle(v);
     return 1;
