@@ -94,6 +94,7 @@ local function serve_tasks(comm, shift, outer)
     local last, running, cancelled, ended = 0, nil, false, false
     local stopped -- when the running task was
     local dropped = {}
+    local problem -- of the task before: another rank may wait in vain because of it
 
     local function read()
         local what, about = serve.read(comm, 0)
@@ -120,8 +121,8 @@ local function serve_tasks(comm, shift, outer)
     end)
 
     while true do
-        if ended then error("rank 0 has ended its program inside the pool's function", 0) end
-        local _, tag = serve.wait(comm, "mpi.pool")
+        if ended then error("mpi.pool: rank 0 has ended its program inside the pool's function", 0) end
+        local _, tag = serve.wait(comm, "mpi.pool", nil, nil, problem)
         if tag == NOTE then read()
         else
             local task = comm:recv(0, TASK)
@@ -134,6 +135,7 @@ local function serve_tasks(comm, shift, outer)
                 running, cancelled, stopped = sequence, false, nil
                 local fine, result, began, finished = perform(packed)
                 running = nil
+                problem = not fine and mpi.unpack(result).message or nil
                 comm:send({sequence, fine, result, began - shift, finished - shift}, 0, RESULT)
             end
         end
@@ -324,6 +326,7 @@ function Desk:do_here(task)
     self.depth = self.depth + 1
     local fine, packed, began, finished = perform(task.packed)
     self.depth = self.depth - 1
+    self.problem = not fine and mpi.unpack(packed).message or nil -- another rank may wait in vain because of it
     self.turning = true
     self:finish(task, fine and "done" or "failed", packed, began - self.began, finished - self.began)
     self.turning = false
@@ -341,7 +344,7 @@ function Desk:attend(call, ready, choose, timeout)
                 self.turning = false
                 return false
             end
-            serve.wait(self.comm, call, left and due and math.min(left, due) or left or due)
+            serve.wait(self.comm, call, left and due and math.min(left, due) or left or due, nil, self.problem)
         end
         self.turning = false
         if own then self:do_here(own)

@@ -12,7 +12,9 @@
 #include "tick.h"
 
 #include <lauxlib.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #define NOTE 3    /* tag of notes on a pool's communicator */
@@ -35,14 +37,15 @@ static const char tick_key = 0; /* registry: the function that the tick calls */
 
 /* --- waiting ---------------------------------------------------------------------------------------------- */
 
-/* wait(comm, call[, timeout[, tag]]) → source, tag of the next message, which stays where it is; nothing when none came
-   within `timeout` seconds. What `call` names is told of a long wait; who waits in "mpi.pool" serves, which may take any
-   time. */
+/* wait(comm, call[, timeout[, tag[, after]]]) → source, tag of the next message, which stays where it is; nothing when none
+   came within `timeout` seconds. What `call` names is told of a long wait, with the error after which it waits; who waits
+   in "mpi.pool" serves, which may take any time. */
 static int serve_wait(lua_State *L)
 {
     static const char *const calls[] = {"mpi.pool", "pool:call", "future:get", "future:wait", "future:done",
                                         "mpi.as_completed", "pool:map", "pool:imap", "the end of mpi.pool",
                                         NULL};
+    static char told[100]; /* also when this wait is over */
     lm_comm *c = lm_checkcomm(L, 1);
     const char *call = calls[luaL_checkoption(L, 2, NULL, calls)];
     bool limited = !lua_isnoneornil(L, 3);
@@ -53,7 +56,12 @@ static int serve_wait(lua_State *L)
     lm_mpi(L, MPI_Iprobe(MPI_ANY_SOURCE, wanted, c->comm, &there, &status), call);
     if (!there && !(limited && end <= 0)) {
         end += MPI_Wtime();
+        const char *after = luaL_optstring(L, 5, NULL);
         lm_waits.serving = call == calls[0];
+        if (after) {
+            snprintf(told, sizeof told, "%s after the error '%.*s'", call, (int)strcspn(after, "\n"), after);
+            lm_waits.call = told;
+        }
         lm_waits.limited = limited;
         do {
             lm_mpi(L, MPI_Iprobe(MPI_ANY_SOURCE, wanted, c->comm, &there, &status), call);
