@@ -1,0 +1,470 @@
+-- A pool's books, which rank 0 keeps, and the futures it gives.
+--
+-- Work for a rank is a task: a function and its arguments, packed when they are given. What is submitted waits in the queue
+-- of its part and goes to whoever is free; a busy rank gets one task ahead, so that it can go on at once, and that one is
+-- called back when it has waited a while and another rank has nothing to do. Rank 0 takes tasks while it waits for results.
+-- While tasks are open, the books are also kept from a tick between two instructions of whatever rank 0 runs, so that
+-- nobody waits for it.
+
+local mpi = require "mpi"
+local poolmap = require "mpi.poolmap"
+local pooltask = require "mpi.pooltask"
+local ranks = require "mpi.ranks"
+local serve = require "mpi.serve"
+local clock, notes, tags = serve.clock, pooltask.notes, pooltask.tags
+
+local EAGER = 3900    -- bytes of a packed task that are sent at once; more may have to wait for their receiver
+local BEHIND = 2e-3   -- seconds that a task waits behind another before a free rank may have it
+local FAREWELL = 1    -- seconds that an error waits for tasks under way to give up
+
+local Future = {}
+Future.__index = Future
+
+local ended = {done = true, failed = true, cancelled = true}
+
+-- Rank 0's books ----------------------------------------------------------------------------------------------
+
+-- A tick turns the books between any two instructions, except while `turning` is set.
+local Desk = {}
+Desk.__index = Desk
+
+-- The part of these ranks: one for each list of ranks, with the queue of what was submitted to it.
+function Desk:part(ids)
+    local key = table.concat(ids, ",")
+    local part = self.parts[key]
+    if not part then
+        part = setmetatable({ids = ids, desk = self, queue = {first = 1, last = 0}, member = {}}, self.Part)
+        for _, rank in ipairs(ids) do part.member[rank] = true end
+        self.parts[key] = part
+        table.insert(self.parts, part)
+    end
+    return part
+end
+
+function Desk:new_task(part, packed)
+    self.tasks, self.open = self.tasks + 1, self.open + 1
+    serve.start()
+    return setmetatable({desk = self, part = part, packed = packed, number = self.tasks, state = "new"}, Future)
+end
+
+function Desk:enqueue(task, first)
+    local queue = task.part.queue
+    task.state, task.rank = "queued", nil
+    if first then queue.first = queue.first - 1 else queue.last = queue.last + 1 end
+    queue[first and queue.first or queue.last] = task
+    self.queued = self.queued + 1
+end
+
+-- The first task in a part's queue, or nil.
+local function head(queue)
+    while queue.first <= queue.last do
+        local task = queue[queue.first]
+        if task.state == "queued" then return task end
+        queue[queue.first] = nil -- cancelled, or taken before its turn
+        queue.first = queue.first + 1
+    end
+end
+
+-- The task a rank is to do next, or nil.
+function Desk:next_task(rank)
+    if self.queued == 0 then return end
+    local chosen
+    for _, part in ipairs(self.parts) do
+        local task = part.member[rank] and head(part.queue)
+        if task and (not chosen or task.number < chosen.number) then chosen = task end
+    end
+    return chosen
+end
+
+-- A task is no longer in its queue.
+function Desk:take(task, rank)
+    if task.state == "queued" then self.queued = self.queued - 1 end
+    task.state, task.rank = "running", rank
+end
+
+function Desk:finish(task, state, packed, began, finished)
+    if ended[task.state] then return end
+    if task.state == "queued" then self.queued = self.queued - 1 end
+    self.finished, self.open = self.finished + 1, self.open - 1
+    task.state, task.packed, task.t0, task.t1, task.order = state, packed, began, finished, self.finished
+    for _, list in ipairs(task.watchers or {}) do
+        list.n = list.n + 1
+        list[list.n] = task
+    end
+end
+
+-- Sends a task to another rank, behind what that one has.
+function Desk:ship(task, rank)
+    local worker = self.workers[rank]
+    self:take(task, rank)
+    if worker.gone then return self:finish(task, "failed", mpi.pack {message = "the rank has left the pool"}) end
+    worker.sent = worker.sent + 1
+    if #worker == 0 then worker.since = clock() end
+    table.insert(worker, {sequence = worker.sent, task = task})
+    if #task.packed < EAGER then self.comm:send({worker.sent, task.packed}, rank, tags.TASK)
+    else table.insert(self.sends, (self.comm:isend({worker.sent, task.packed}, rank, tags.TASK)))
+    end
+end
+
+-- Hands out what waits: to ranks with nothing to do, and `ahead` tasks more.
+function Desk:hand_out(ahead)
+    for most = 1, 1 + ahead do
+        for rank = 1, self.size - 1 do
+            if self.queued == 0 then return end
+            local worker = self.workers[rank]
+            local task = #worker < most and not worker.gone and not worker.reserved and self:next_task(rank)
+            if task then self:ship(task, rank) end
+        end
+    end
+end
+
+-- Calls back what has waited behind a long task when another rank could do it (`idle`: this one, too). → the seconds
+-- until there may be more to call back, or nil.
+function Desk:call_back(idle)
+    local due
+    for rank, worker in ipairs(self.workers) do
+        for i = 2, #worker do
+            local entry = worker[i]
+            local part, free = entry.task.part, false
+            for other = idle and 0 or 1, self.size - 1 do
+                local own = self.workers[other]
+                free = free or part.member[other] and (other == 0 or #own == 0 and not own.gone and not own.reserved)
+            end
+            if free and not entry.called_back and not entry.task.pinned and entry.task.state == "running" then
+                local left = worker.since + BEHIND - clock()
+                if left > 0 then due = math.min(due or left, left)
+                else
+                    entry.called_back = true
+                    serve.note(self.comm, rank, notes.RECALL, entry.sequence)
+                end
+            end
+        end
+    end
+    return due
+end
+
+-- The task of a sequence number, which its rank no longer has.
+local function strike(worker, sequence)
+    for i, entry in ipairs(worker) do
+        if entry.sequence == sequence then
+            worker.since = clock()
+            return table.remove(worker, i).task
+        end
+    end
+end
+
+function Desk:receive(rank, tag)
+    local worker = self.workers[rank]
+    if tag == tags.RESULT then
+        local result = self.comm:recv(rank, tags.RESULT)
+        self:finish(strike(worker, result[1]), result[2] and "done" or "failed", table.unpack(result, 3, 5))
+        return
+    end
+    local what, about = serve.read(self.comm, rank)
+    if what == notes.RETURNED then
+        local task = strike(worker, about)
+        if task.state == "running" then self:enqueue(task, true) end
+    else -- notes.EXIT or notes.END
+        worker.gone, self.left = true, true
+        while #worker > 0 do
+            self:finish(table.remove(worker).task, "failed", mpi.pack {message = "the rank has left the pool: os.exit in a task"})
+        end
+    end
+end
+
+-- Takes what has come and hands out what waits, unless `ready` says that this will do. With `choose` this rank is idle:
+-- choose() may give the task that it does next. → that task, or nil and as call_back
+function Desk:turn(ready, choose)
+    local own, due
+    repeat
+        local rank, tag = serve.wait(self.comm, "mpi.pool", 0)
+        if rank then self:receive(rank, tag) end
+    until not rank
+    for i = #self.sends, 1, -1 do
+        if self.sends[i]:test() then table.remove(self.sends, i) end
+    end
+    self:hand_out(0)
+    if choose and not (ready and ready()) then
+        own = choose()
+        if own then self:take(own, 0) end
+    end
+    self:hand_out(1)
+    if not own then due = self:call_back(choose) end
+    return own, due
+end
+
+function Desk:do_here(task)
+    self:take(task, 0)
+    self.depth = self.depth + 1
+    local fine, packed, began, finished = pooltask.perform(task.packed)
+    self.depth = self.depth - 1
+    self.problem = not fine and mpi.unpack(packed).message or nil -- another rank may wait in vain because of it
+    self.turning = true
+    self:finish(task, fine and "done" or "failed", packed, began - self.began, finished - self.began)
+    self.turning = false
+end
+
+-- Goes on until ready(), at most for `timeout` seconds: → whether it is. choose() is the task to do here, if any.
+function Desk:attend(call, ready, choose, timeout)
+    local limit = timeout and clock() + timeout
+    while true do
+        self.turning = true
+        local own, due = self:turn(ready, choose)
+        if not own and not ready() then
+            local left = limit and limit - clock()
+            if left and left <= 0 then
+                self.turning = false
+                return false
+            end
+            serve.wait(self.comm, call, left and due and math.min(left, due) or left or due, nil, self.problem)
+        end
+        self.turning = false
+        if own then self:do_here(own)
+        elseif ready() then return true
+        end
+    end
+end
+
+-- Puts a task into the part's queue; in the end it gets into the list `completed`, if there is one.
+function Desk:submit(part, packed, completed)
+    self.turning = true
+    local task = self:new_task(part, packed)
+    task.watchers = completed and {completed}
+    self:enqueue(task)
+    self:turn()
+    self.turning = false
+    return task
+end
+
+-- Gives every rank of the part a task, the same or (list of packed ones) each its own: → list of tasks, and which of them
+-- this rank is to do.
+function Desk:give(part, packed)
+    local tasks, own = {}, nil
+    self.turning = true
+    for i, rank in ipairs(part.ids) do
+        local task = self:new_task(part, type(packed) == "table" and packed[i] or packed)
+        tasks[i], task.pinned = task, true
+        if rank == 0 then own = task else self:ship(task, rank) end
+    end
+    self.turning = false
+    return tasks, own
+end
+
+function Desk:attend_all(call, tasks)
+    local first = 1 -- that has not ended
+    self:attend(call, function ()
+        while tasks[first] and ended[tasks[first].state] do first = first + 1 end
+        return not tasks[first]
+    end)
+end
+
+-- Has every rank of the part do a task at once, given as above: → list of what they return first.
+function Desk:on_each(part, packed)
+    local tasks, own = self:give(part, packed)
+    if own then self:do_here(own) end
+    self:attend_all("pool:call", tasks)
+    local results, errors = {n = #tasks}, {}
+    for i, task in ipairs(tasks) do
+        local content = mpi.unpack(task.packed)
+        if task.state == "done" then results[i] = content[1]
+        else
+            content.rank = part.ids[i]
+            table.insert(errors, content)
+        end
+    end
+    if #errors > 0 then error(ranks.failure(errors), 0) end
+    return results
+end
+
+-- Keeps submitted tasks away from the ranks of the part, and waits until they have none.
+function Desk:reserve(part, on)
+    for _, rank in ipairs(part.ids) do
+        if rank > 0 then self.workers[rank].reserved = on end
+    end
+    if not on then return end
+    self:attend("pool:map", function ()
+        for _, rank in ipairs(part.ids) do
+            if rank > 0 and #self.workers[rank] > 0 then return false end
+        end
+        return true
+    end)
+end
+
+-- What this rank does while it waits for a future: that one when it can, else the next one; when the time is limited,
+-- only what no other rank can do.
+function Desk:chooser(future, timeout)
+    return function ()
+        local wanted = future.state == "queued" and future.part.member[0] and future
+        if timeout then return wanted and #future.part.ids == 1 and wanted or nil end
+        return wanted or self:next_task(0)
+    end
+end
+
+-- → whether it was open
+function Desk:cancel(task)
+    self.turning = true
+    self:turn()
+    local open = not ended[task.state]
+    for rank, worker in ipairs(self.workers) do
+        for _, entry in ipairs(worker) do
+            if entry.task == task then serve.note(self.comm, rank, notes.CANCEL, entry.sequence) end
+        end
+    end
+    self:finish(task, "cancelled")
+    self.turning = false
+    return open
+end
+
+-- Raises what keeps a call from being made; with `part` those by which all of its ranks do something at once.
+function Desk:check_use(call, level, part)
+    for _, rank in ipairs(part and part.ids or {}) do
+        if rank > 0 and self.workers[rank].reserved then error(("%s: an imap has not ended on rank %d"):format(call, rank), level + 1) end
+    end
+    if self.depth > 0 then error(call .. ": a task cannot use its pool", level + 1) end
+    if self.closed then error(call .. ": the pool has ended", level + 1) end
+end
+
+-- The end of the function, by `problem` or without: what is open is cancelled, the other ranks are let go.
+function Desk:close(problem, before)
+    serve.tick(self.outer)
+    if self.loop then getmetatable(self.loop).__close(self.loop, "the pool's function ended") end
+    self.closed, self.turning = true, true
+    for _, part in ipairs(self.parts) do
+        for i = part.queue.first, part.queue.last do
+            if part.queue[i] then self:finish(part.queue[i], "cancelled") end
+        end
+    end
+    local function drained()
+        for _, worker in ipairs(self.workers) do
+            if #worker > 0 then return false end
+        end
+        return true
+    end
+    for rank, worker in ipairs(self.workers) do
+        for _, entry in ipairs(worker) do
+            self:finish(entry.task, "cancelled")
+            serve.note(self.comm, rank, notes.CANCEL, entry.sequence)
+        end
+    end
+    local limit = problem ~= nil and clock() + FAREWELL
+    while not drained() and not (limit and clock() > limit) do
+        local rank, tag = serve.wait(self.comm, "the end of mpi.pool", limit and math.max(0, limit - clock()) or nil)
+        if rank then self:receive(rank, tag) end
+    end
+    local tidy = drained() and not self.left
+    if tidy then mpi.waitall(self.sends) end
+    local stop = {stop = true, tidy = tidy, failed = problem ~= nil}
+    if stop.failed then
+        local packable, packed = pcall(mpi.pack, problem)
+        stop.problem = packable and packed or mpi.pack(select(2, xpcall(error, ranks.described, problem, 0)).message)
+    end
+    for rank, worker in ipairs(self.workers) do
+        if not worker.gone then self.comm:isend(stop, rank, tags.TASK):wait() end
+    end
+    serve.leave(self.comm)
+    poolmap.leave(before, tidy)
+    if tidy then self.comm:free() end
+end
+
+-- Futures -----------------------------------------------------------------------------------------------------
+
+function Future:__tostring()
+    return ("mpi.future (%s%s)"):format(self.state, self.rank and (" on rank %d"):format(self.rank) or "")
+end
+
+-- Whether the task has ended, within the time.
+local function await(future, call, timeout)
+    if timeout ~= nil and not (type(timeout) == "number" and timeout >= 0) then
+        error(("bad argument #1 to '%s' (seconds expected, got %s)"):format(call:match "%a+$", tostring(timeout)), 3)
+    end
+    if ended[future.state] then return true end
+    local desk = future.desk
+    desk:check_use(call, 3)
+    return desk:attend(call, function () return ended[future.state] end, desk:chooser(future, timeout), timeout)
+end
+
+function Future:get(timeout)
+    if not await(self, "future:get", timeout) then error("timeout", 0) end
+    if self.state == "cancelled" then error("cancelled", 0) end
+    if self.packed then
+        self.content, self.packed = mpi.unpack(self.packed), nil
+        if self.state == "failed" then
+            self.content.rank = self.rank
+            self.content = ranks.failure {self.content}
+        end
+    end
+    if self.state == "failed" then error(self.content, 0) end
+    return table.unpack(self.content, 1, self.content.n)
+end
+
+function Future:wait(timeout) return await(self, "future:wait", timeout) end
+
+function Future:done() return await(self, "future:done", 0) end
+
+function Future:cancel()
+    if ended[self.state] then return false end
+    self.desk:check_use("future:cancel", 2)
+    return self.desk:cancel(self)
+end
+
+-- An iterator of the futures in the list, in the order in which they end.
+local function as_completed(futures)
+    local desk
+    if type(futures) ~= "table" then
+        error(("bad argument #1 to 'as_completed' (list of futures expected, got %s)"):format(type(futures)), 2)
+    end
+    local list, n = {n = 0}, futures.n or #futures
+    for i = 1, n do
+        local future = futures[i]
+        if getmetatable(future) ~= Future then
+            error(("bad argument #1 to 'as_completed' (entry %d is a %s, no future)"):format(i, type(future)), 2)
+        end
+        desk = desk or future.desk
+        if future.desk ~= desk then error("bad argument #1 to 'as_completed' (the futures are of different pools)", 2) end
+    end
+    if desk then desk.turning = true end
+    for i = 1, n do
+        local future = futures[i]
+        if ended[future.state] then
+            list.n = list.n + 1
+            list[list.n] = future
+        else
+            future.watchers = future.watchers or {}
+            table.insert(future.watchers, list)
+        end
+    end
+    table.sort(list, function (a, b) return a.order < b.order end)
+    if desk then desk.turning = false end
+    local i = 0
+    return function ()
+        i = i + 1
+        if i > n then return end
+        if not list[i] then
+            desk:check_use("mpi.as_completed", 2)
+            desk:attend("mpi.as_completed", function () return list[i] end, function () return desk:next_task(0) end)
+        end
+        return list[i]
+    end
+end
+
+--- Rank 0's books of a pool on a communicator. Part: the metatable of pools and parts; outer: what a tick called before.
+local function new(comm, Part, outer)
+    local desk = setmetatable({
+        comm = comm, size = comm:size(), Part = Part, outer = outer, began = clock(),
+        parts = {}, workers = {}, sends = {},
+        tasks = 0, open = 0, queued = 0, finished = 0, depth = 0,
+    }, Desk)
+    for rank = 1, desk.size - 1 do desk.workers[rank] = {sent = 0} end
+    serve.tick(function ()
+        if not desk.turning then
+            desk.turning = true
+            desk:turn()
+            desk.turning = false
+        end
+        if outer then return outer() end
+        if desk.open == 0 then return false end
+    end)
+    return desk
+end
+
+return {new = new, as_completed = as_completed}

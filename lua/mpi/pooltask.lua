@@ -1,0 +1,136 @@
+-- What ranks do with the tasks of a pool: perform them, and on other ranks than 0 serve until that says stop.
+
+local mpi = require "mpi"
+local poolmap = require "mpi.poolmap"
+local ranks = require "mpi.ranks"
+local serve = require "mpi.serve"
+local clock = serve.clock
+
+-- Tags on a pool's own communicator. TASK: rank 0 to another rank, {sequence number, packed}, or {stop = true, …}.
+-- RESULT: back, {sequence number, whether all went well, packed, begin, end}. NOTE: two integers.
+local tags = {TASK = 1, RESULT = 2, NOTE = 3}
+
+-- What a note says; src/share/serve.c sends the first two when a rank leaves its program. The others are about a sequence
+-- number.
+local notes = {EXIT = 1, END = 2, CANCEL = 3, RECALL = 4, RETURNED = 5}
+
+local TIDY = 0.05 -- seconds for a stopped task to close what it has open; one that goes on is stopped at every tick then
+
+-- Doing a task ------------------------------------------------------------------------------------------------
+
+-- What can be asked for by name instead of by a function.
+local operations = poolmap.operations
+
+-- The value that "a.b" names among the globals.
+local function lookup(path)
+    local value, at = _G, {}
+    for name in path:gmatch "[^.]+" do
+        if type(value) ~= "table" then
+            error(("cannot pull %s: %s is a %s value"):format(path, table.concat(at, "."), type(value)), 0)
+        end
+        value, at[#at + 1] = value[name], name
+    end
+    return value
+end
+
+operations.get = lookup
+
+function operations.set(values)
+    for path, value in pairs(values) do
+        local owner, name = path:match "^(.*)%.([^.]+)$"
+        local target = owner and lookup(owner) or _G
+        if type(target) ~= "table" then error(("cannot push %s: %s is a %s value"):format(path, owner, type(target)), 0) end
+        target[name or path] = value
+    end
+end
+
+function operations.exec(code)
+    return load(code, "=exec", "t")()
+end
+
+-- A traceback without the pool's own part.
+local function trimmed(traceback)
+    local from = traceback:find "\n[^\n]*\n[^\n]*mpi/pool%a*%.lua:"
+    return from and traceback:sub(1, from - 1) or traceback
+end
+
+local function outcome(began, fine, ...)
+    local ended = clock()
+    if fine then
+        local packable, packed = pcall(mpi.pack, table.pack(...))
+        if packable then return true, packed, began, ended end
+        return false, mpi.pack {message = "a task's result: " .. packed}, began, ended
+    end
+    local description = ...
+    if type(description) ~= "table" then description = {message = tostring(description)} end
+    if description.traceback then description.traceback = trimmed(description.traceback) end
+    return false, mpi.pack(description), began, ended
+end
+
+local function call_packed(packed)
+    local task = mpi.unpack(packed)
+    local f = operations[task.f] or task.f
+    return f(table.unpack(task.args, 1, task.args.n))
+end
+
+-- → whether it went well, the packed list of results or description of the error, begin, end
+local function perform(packed)
+    return outcome(clock(), serve.run(ranks.described, call_packed, packed))
+end
+
+-- Serving -----------------------------------------------------------------------------------------------------
+
+-- Does what rank 0 sends until it says stop: → that message. `shift`: this rank's clock against rank 0's pool time.
+local function serve_tasks(comm, shift, outer)
+    local last, running, cancelled, ended = 0, nil, false, false
+    local stopped -- when the running task was
+    local dropped = {}
+    local problem -- of the task before: another rank may wait in vain because of it
+
+    local function read()
+        local what, about = serve.read(comm, 0)
+        if what == notes.EXIT then
+            serve.leave(comm)
+            os.exit(0)
+        elseif what == notes.END then ended = true
+        elseif about == running then cancelled = cancelled or what == notes.CANCEL
+        elseif about > last and not dropped[about] then
+            dropped[about] = true
+            serve.note(comm, 0, notes.RETURNED, about)
+        end
+    end
+
+    -- at a tick: → what is to be raised in the task, or false when there is none; between tasks the loop below reads
+    serve.tick(function ()
+        while running and serve.wait(comm, "mpi.pool", 0, tags.NOTE) do read() end
+        if running and (cancelled or ended) and (not stopped or clock() > stopped + TIDY) then
+            stopped = stopped or clock()
+            return "cancelled"
+        end
+        if outer then return outer() end
+        if not running then return false end
+    end)
+
+    while true do
+        if ended then error("mpi.pool: rank 0 has ended its program inside the pool's function", 0) end
+        local _, tag = serve.wait(comm, "mpi.pool", nil, nil, problem)
+        if tag == tags.NOTE then read()
+        else
+            local task = comm:recv(0, tags.TASK)
+            while serve.wait(comm, "mpi.pool", 0, tags.NOTE) do read() end -- one may be about this task
+            if task.stop then return task end
+            local sequence, packed = task[1], task[2]
+            last = sequence
+            if dropped[sequence] then dropped[sequence] = nil
+            else
+                running, cancelled, stopped = sequence, false, nil
+                local fine, result, began, finished = perform(packed)
+                running = nil
+                problem = not fine and mpi.unpack(result).message or nil
+                comm:send({sequence, fine, result, began - shift, finished - shift}, 0, tags.RESULT)
+            end
+        end
+    end
+end
+
+return {tags = tags, notes = notes, perform = perform, serve = serve_tasks}
