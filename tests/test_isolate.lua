@@ -286,6 +286,7 @@ function TestIsolate:test_a_task_whose_rank_is_stopped_ends()
     -- tearDown sees whether
     local fine, message = with_hook(self, function () error("stopped", 0) end, isolated, {}, mpi.sleep, 1000)
     lu.assertEquals({fine, message}, {false, "stopped"})
+    lu.assertEquals({isolated({}, math.abs, -1)}, {true, 1, false})
 end
 
 function TestIsolate:test_one_at_a_time()

@@ -374,6 +374,7 @@ static void child_start(lua_State *L, child *c, lua_Integer memory, int f, int n
     int problem = errno;
     close(ends[1]);
     if (pid < 0) {
+        close_pipe(c);
         prctl(PR_SET_CHILD_SUBREAPER, c->reaper);
         luaL_error(L, "cannot isolate a task: %s", strerror(problem));
     }
@@ -381,32 +382,48 @@ static void child_start(lua_State *L, child *c, lua_Integer memory, int f, int n
     living = c;
 }
 
+/* attend(child, end, breathe) → whether it has ended before that moment */
+static int child_attend(lua_State *L)
+{
+    child *c = lua_touserdata(L, 1);
+    double end = lua_tonumber(L, 2);
+    for (;;) {
+        double breath = now() + BREATH;
+        bool ended = child_wait(L, c, end < breath ? end : breath);
+        if (ended || now() >= end) {
+            lua_pushboolean(L, ended);
+            return 1;
+        }
+        lua_pushvalue(L, 3);
+        lua_call(L, 0, 0);
+    }
+}
+
 /* run(memory, seconds, breathe, f, …): calls f(…) in a copy of this process that may use `memory` more bytes, 0: as many
    as there are. f returns whether the task went well, and its value. → "result", "failure" or "trouble" and what it sent,
    or how it ended without: "exit" and the status; "signal", its number and name; "timeout"; "lost". Calls breathe() at
-   times, so that hooks run. All in one call, since a hook may raise between any two. */
+   times, so that hooks run. A hook may raise wherever it runs, also when a variable is closed: hence the protected call. */
 static int isolate_run(lua_State *L)
 {
     lua_Integer memory = luaL_checkinteger(L, 1);
     double end = now() + luaL_checknumber(L, 2);
     luaL_checktype(L, 3, LUA_TFUNCTION);
     luaL_checktype(L, 4, LUA_TFUNCTION);
-    if (living) child_end(living); /* a hook that raised has kept its __close from running */
+    if (living) return luaL_error(L, "a task in isolation is running already");
     int n = lua_gettop(L) - 4;
     child *c = lm_new(L, &child_kind, 1);
     c->pipe = -1;
-    lua_toclose(L, -1);
     c->read = lm_newbuffer(L);
     lua_setiuservalue(L, -2, 1);
+    lua_pushcfunction(L, child_attend);
+    lua_pushvalue(L, -2);
+    lua_pushnumber(L, end);
+    lua_pushvalue(L, 3);
     child_start(L, c, memory, 4, n);
-    for (;;) {
-        double breath = now() + BREATH;
-        if (child_wait(L, c, end < breath ? end : breath)) return push_end(L, c);
-        if (now() >= end) break;
-        lua_pushvalue(L, 3);
-        lua_call(L, 0, 0);
-    }
+    int status = lua_pcall(L, 3, 1, 0);
     child_end(c);
+    if (status != LUA_OK) return lua_error(L);
+    if (lua_toboolean(L, -1)) return push_end(L, c);
     lua_pushliteral(L, "timeout");
     return 1;
 }
@@ -419,7 +436,7 @@ static int child_close(lua_State *L)
 }
 
 static const luaL_Reg methods[] = {{NULL, NULL}};
-static const luaL_Reg metamethods[] = {{"__gc", child_close}, {"__close", child_close}, {NULL, NULL}};
+static const luaL_Reg metamethods[] = {{"__gc", child_close}, {NULL, NULL}};
 static const luaL_Reg functions[] = {{"run", isolate_run}, {NULL, NULL}};
 
 int luaopen_isolate(lua_State *L)
