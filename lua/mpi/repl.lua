@@ -70,6 +70,7 @@ end
 -- Collective: a job of rank 0's, {code=, on=}. Rank 0 gets what came of it, by rank.
 local function perform(job)
     local own = {}
+    capture.begin()
     if not job.on or job.on[rank] then
         local began = mpi.wtime()
         local f, is_expression = compile(job.code)
@@ -86,8 +87,8 @@ local function perform(job)
             own.failed = {message = said(results[2], trace), trace = essence(trace)}
         end
     end
-    own.leaving, own.output = leaving, capture.flush()
-    interrupt.meet()
+    own.leaving, own.output = leaving, capture.finish()
+    own.stopped = interrupt.meet()
     if attendant then own.late = attendant.finish() end -- at once: a wish to stop that comes now is not for the next line
     return private:gather(own, 0)
 end
@@ -167,7 +168,7 @@ function session:run(code, on, timed)
     end
     attendant.begin(self.limit)
     local results = everybody(job)
-    local output, texts, errors, times = capture.taken(), {}, {}, {}
+    local output, texts, errors, times = capture.taken(results[1].stopped), {}, {}, {}
     local status
     for i = 1, size do
         local own = results[i]

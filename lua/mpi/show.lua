@@ -123,10 +123,6 @@ end
 return function (size, colour)
     local show = {}
 
-    local function painted(code, text)
-        return colour and text ~= "" and ("\27[%sm%s\27[0m"):format(code, text) or text
-    end
-
     -- Groups of ranks with equal texts, each with the start of its lines.
     local function groups_of(texts)
         texts.n = size
@@ -135,15 +131,15 @@ return function (size, colour)
         return groups
     end
 
-    local function dim(text) return painted("2", text) end
+    local function dim(text) return colour and text:find("%S") and "\27[2m" .. text .. "\27[0m" or text end
 
-    -- Lines without the last one's end, each behind its own start.
+    -- The lines of a text, each behind its own start.
     local function lines(text, first, others, code)
-        local out = {}
-        for line in (text:gsub("\n$", "") .. "\n"):gmatch("(.-)\n") do
-            out[#out + 1] = dim(#out == 0 and first or others) .. (code and painted(code, line) or line) .. "\n"
-        end
-        return table.concat(out)
+        local open, close = "", ""
+        if code and colour then open, close = ("\27[%sm"):format(code), "\27[0m" end
+        text = text:gsub("\n$", "")
+        if first == "" and others == "" and open == "" then return text .. "\n" end
+        return dim(first) .. open .. text:gsub("\n", close .. "\n" .. dim(others) .. open) .. close .. "\n"
     end
 
     --- One text from the results of a function: show.values(f(…)). nil when there are none. What comes second is often

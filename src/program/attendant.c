@@ -24,6 +24,7 @@
 static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER; /* held by whoever looks at the output or changes what follows */
 static pthread_cond_t change = PTHREAD_COND_INITIALIZER;
 static bool started, running, late; /* late: it has reached its limit */
+static bool more; /* there was output to show, and there may be more */
 static atomic_bool stop;
 static double stopped = -AGAIN; /* when Ctrl-C came last, in this line */
 static double began, limit; /* limit: seconds, 0: none */
@@ -64,10 +65,9 @@ static void show_result(lua_State *L, int n)
 static int stream(lua_State *L)
 {
     lua_getfield(L, 1, "output");
-    while (lua_pushvalue(L, 2), lm_captured(L, false)) {
-        show_result(L, 1);
-        lua_settop(L, 2);
-    }
+    more = lm_captured(L, LM_LINES);
+    if (more) show_result(L, 1);
+    lua_settop(L, 1);
     lua_getfield(L, 1, "behind");
     lua_pushcfunction(L, lm_pushstates);
     lua_call(L, 0, 1);
@@ -88,6 +88,7 @@ static void complain(void)
 
 static void attend(void)
 {
+    more = false;
     double t = now();
     if (lm_ttyfd() >= 0 && lm_typedahead()) {
         if (t - stopped < AGAIN) end_session();
@@ -110,7 +111,7 @@ static void *thread(void *unused)
         while (!running) pthread_cond_wait(&change, &turn);
         attend();
         pthread_mutex_unlock(&turn);
-        lm_waitforkeys(LOOK);
+        lm_waitforkeys(more ? 1 : LOOK);
         pthread_mutex_lock(&turn);
     }
     return unused;

@@ -1,6 +1,8 @@
 #include "capture.h"
 
+#include "interrupt.h"
 #include "session.h"
+#include "tick.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,12 +14,16 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 /* A file begins with the offset up to which it was read; what lies before that has no memory any more. */
 typedef int64_t header;
 
-#define PIECE (1 << 20) /* read at once while lines are wanted */
+#define PIECE (256 << 10)  /* read at once while lines are wanted */
+#define WAITING (1 << 20)  /* a rank that has printed so much more than was read waits */
+#define LOOK 0.05          /* seconds between two looks whether it has */
+#define TAIL (16 << 10)    /* what is shown of more when the line was stopped */
 #define PAGE 4096
 
 static int own = -1, out = STDOUT_FILENO; /* this rank's file, and where its output went before */
@@ -53,43 +59,63 @@ static void forget(int file, header from, header to)
     if (to > from) fallocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, from, to - from);
 }
 
-/* Pushes what is new in a file and marks it as read; pushes nil when that is nothing. */
-static bool take(lua_State *L, int file, bool all)
+static header unread(int file, header *from)
 {
     struct stat status;
-    header from = read_so_far(file);
-    if (fstat(file, &status) || status.st_size <= from) {
-        lua_pushnil(L);
-        return false;
+    *from = read_so_far(file);
+    return fstat(file, &status) == 0 && status.st_size > *from ? status.st_size - *from : 0;
+}
+
+/* Pushes what is new in a file and marks it as read; pushes nil when that is nothing. */
+static bool take(lua_State *L, int file, lm_part part)
+{
+    header from, size = unread(file, &from);
+    bool cut = part == LM_TAIL && size > TAIL;
+    if (part == LM_LINES && size > PIECE) size = PIECE;
+    if (cut) {
+        forget(file, from, from + size - TAIL);
+        from += size - TAIL;
+        size = TAIL;
     }
-    size_t size = (size_t)(status.st_size - from);
-    if (!all && size > PIECE) size = PIECE;
     luaL_Buffer b;
-    char *text = luaL_buffinitsize(L, &b, size);
-    ssize_t got = pread(file, text, size, from);
-    size = got > 0 ? (size_t)got : 0;
-    if (!all && size < PIECE)
-        while (size > 0 && text[size - 1] != '\n') size--;
-    luaL_pushresultsize(&b, size);
-    if (size > 0) {
-        forget(file, from, from + (header)size);
-        return true;
+    char *text = luaL_buffinitsize(L, &b, (size_t)size);
+    ssize_t got = size > 0 ? pread(file, text, (size_t)size, from) : 0;
+    size_t begin = 0, end = got > 0 ? (size_t)got : 0;
+    const char *last = memrchr(text, '\n', end);
+    if (part == LM_LINES && (last || end < PIECE)) end = last ? (size_t)(last - text) + 1 : 0;
+    if (cut && last) begin = (size_t)((char *)memchr(text, '\n', end) - text) + 1;
+    if (end > 0) forget(file, from, from + (header)end);
+    if (begin > 0) memmove(text, text + begin, end - begin);
+    luaL_pushresultsize(&b, end - begin);
+    if (cut) {
+        lua_pushliteral(L, "…\n");
+        lua_insert(L, -2);
+        lua_concat(L, 2);
     }
+    if (end > 0) return true;
     lua_pop(L, 1);
     lua_pushnil(L);
     return false;
 }
 
-bool lm_captured(lua_State *L, bool all)
+bool lm_captured(lua_State *L, lm_part part)
 {
     bool any = false;
     lua_createtable(L, ranks, 0);
     for (int r = 0; r < ranks; r++) {
         if (files[r] < 0) continue;
-        any = take(L, files[r], all) || any;
+        any = take(L, files[r], part) || any;
         lua_rawseti(L, -2, r + 1);
     }
     return any;
+}
+
+/* Now and then while a line runs: a rank that prints faster than can be shown waits for rank 0's attendant. */
+static void hold(lua_State *L)
+{
+    (void)L;
+    header from;
+    while (unread(own, &from) > WAITING && !lm_stopping()) nanosleep(&(struct timespec){0, 5000000}, NULL);
 }
 
 /* --- beginning and end ------------------------------------------------------------------------------------ */
@@ -156,34 +182,34 @@ static int capture_start(lua_State *L)
 
 /* --- for Lua ---------------------------------------------------------------------------------------------- */
 
-/* flush() → what this rank printed, when rank 0 cannot read it by itself; else, or when that is nothing, nil. To be
-   called when a line has run. */
-static int capture_flush(lua_State *L)
+/* begin(): a line runs. */
+static int capture_begin(lua_State *L)
 {
-    fflush(stdout);
-    if (readable) lua_pushnil(L);
-    else take(L, own, true);
-    return 1;
-}
-
-/* taken() → list by rank of what the ranks of this machine printed; on rank 0. */
-static int capture_taken(lua_State *L)
-{
-    lm_captured(L, true);
-    return 1;
-}
-
-/* write(text): to where standard output goes. */
-static int capture_write(lua_State *L)
-{
-    size_t size;
-    const char *text = luaL_checklstring(L, 1, &size);
-    lm_writeout(text, size);
+    (void)L;
+    if (readable) lm_starttick(hold, LOOK);
     return 0;
 }
 
+/* finish() → what this rank printed, when rank 0 cannot read it by itself; else, or when that is nothing, nil. */
+static int capture_finish(lua_State *L)
+{
+    lm_stoptick(hold);
+    fflush(stdout);
+    if (readable) lua_pushnil(L);
+    else take(L, own, LM_ALL);
+    return 1;
+}
+
+/* taken(stopped) → list by rank of what the ranks of this machine printed, when the line was stopped the last of it; on
+   rank 0. */
+static int capture_taken(lua_State *L)
+{
+    lm_captured(L, lua_toboolean(L, 1) ? LM_TAIL : LM_ALL);
+    return 1;
+}
+
 static const luaL_Reg functions[] = {
-    {"start", capture_start}, {"flush", capture_flush}, {"taken", capture_taken}, {"write", capture_write}, {NULL, NULL},
+    {"start", capture_start}, {"begin", capture_begin}, {"finish", capture_finish}, {"taken", capture_taken}, {NULL, NULL},
 };
 
 int luaopen_capture(lua_State *L)

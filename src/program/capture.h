@@ -7,9 +7,12 @@
 #include <lua.h>
 #include <stdbool.h>
 
-/* On rank 0: pushes a list by rank of what was printed since the last time, whole lines only unless `all`; entries
-   are nil where there is nothing new, or another machine. Returns whether there is any. */
-bool lm_captured(lua_State *L, bool all);
+/* Whole lines, as many as are quickly read; all there is; or the last of it. */
+typedef enum lm_part { LM_LINES, LM_ALL, LM_TAIL } lm_part;
+
+/* On rank 0: pushes a list by rank of what was printed since the last time; entries are nil where there is nothing new,
+   or another machine. Returns whether there is any. */
+bool lm_captured(lua_State *L, lm_part part);
 
 /* Writes all of the text to where this process's standard output goes. */
 void lm_writeout(const char *text, size_t size);

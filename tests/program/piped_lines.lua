@@ -5,6 +5,7 @@
 -- run: printf '@1 os.exit(0)\nprint("not reached")' | $mpirun -n 2 $luampi -i || exit 7
 -- run: printf 'print("bye") pcall(os.exit, 9) while true do end' | $mpirun -n 2 $luampi -i; [ $? = 9 ] || exit 8
 -- run: printf '@1 print("last words") mpi.abort(8)' | $mpirun -n 2 $luampi -i; [ $? = 8 ] || exit 9
+-- run: [ "$(printf 'mpi.sleep(1) for i = 1, 300000 do print(i) end' | $luampi -i | wc -l)" = 300000 ] || exit 10
 -- exit: 0
 -- stdout: [0-1] 2
 -- stdout: fine
