@@ -33,9 +33,7 @@ function screen:type(text)
     end
 end
 
-function screen:key(...)
-    for _, name in ipairs {...} do self:tmux("send-keys -t test", name) end
-end
+function screen:key(...) self:tmux("send-keys -t test", ...) end
 
 --- As the terminal pastes it.
 function screen:paste(text)

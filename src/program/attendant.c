@@ -90,8 +90,9 @@ static void attend(void)
 {
     more = false;
     double t = now();
-    if (lm_ttyfd() >= 0 && lm_typedahead()) {
-        if (t - stopped < AGAIN) end_session();
+    int stops = lm_ttyfd() >= 0 ? lm_typedahead() : 0;
+    if (stops > 0) {
+        if (stops > 1 || t - stopped < AGAIN) end_session();
         stopped = t;
         stop = true;
     }

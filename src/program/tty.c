@@ -141,9 +141,9 @@ void lm_waitforkeys(int milliseconds)
     poll(&(struct pollfd){keys, POLLIN, 0}, tty >= 0 && !ended, milliseconds);
 }
 
-bool lm_typedahead(void)
+int lm_typedahead(void)
 {
-    bool stop = false;
+    int stops = 0;
     struct pollfd ready = {keys, POLLIN, 0};
     while (!ended && poll(&ready, 1, 0) > 0) {
         if (ahead_first == ahead_last) ahead_first = ahead_last = 0;
@@ -158,9 +158,9 @@ bool lm_typedahead(void)
         if (n <= 0) break;
         for (size_t end = ahead_last + (size_t)n; ahead_last < end; ahead_last++) {
             if (ahead[ahead_last] != CTRL_C) continue;
-            stop = true;
+            stops++;
             ahead_first = ahead_last + 1;
         }
     }
-    return stop;
+    return stops;
 }

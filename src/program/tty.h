@@ -31,9 +31,9 @@ int lm_key(void);
 /* Whether the next key is there already. */
 bool lm_keyready(void);
 
-/* Reads what was typed meanwhile, for lm_key, without waiting. Whether Ctrl-C is among it: then what was typed before
-   it is dropped. */
-bool lm_typedahead(void);
+/* Reads what was typed meanwhile, for lm_key, without waiting. How often Ctrl-C is among it: what was typed before that
+   is dropped. */
+int lm_typedahead(void);
 
 /* Waits until keys come; without a terminal, and at most, so many milliseconds. */
 void lm_waitforkeys(int milliseconds);
