@@ -138,11 +138,8 @@ function TestStop:test_a_collective_that_all_enter_ends_although_it_is_stopped()
 end
 
 function TestStop:test_requests_left_open_are_ended()
-    local receive, send
-    stopped(function ()
-        receive, send = comm:irecv(left, 8), comm:isend(("y"):rep(100000), right, 9)
-        receive:wait()
-    end)
+    local receive, send = comm:irecv(left, 8), comm:isend(("y"):rep(100000), right, 9)
+    stopped(function () receive:wait() end)
     local value, status = receive:wait()
     lu.assertNil(value)
     lu.assertTrue(status.cancelled)
@@ -151,12 +148,9 @@ end
 
 function TestStop:test_a_nonblocking_collective_left_open_raises()
     lu.ranks(2)
-    local request
+    local request = rank == 0 and comm:Iallreduce(array.zeros(3))
     stopped(function ()
-        if rank == 0 then
-            request = comm:Iallreduce(array.zeros(3))
-            request:wait()
-        end
+        if request then request:wait() end
         mpi.sleep(1000)
     end)
     if rank == 0 then lu.assertErrorMsgMatches(".*Iallreduce at tests/test_interrupt.lua:%d+ was interrupted", request.wait, request) end

@@ -180,11 +180,13 @@ enum { LEFT_BY_EXIT = 1, LEFT_AT_THE_END = 2 };
 /* Rank 0 tells all others, these tell rank 0. */
 static int memberships_end(void)
 {
-    for (; memberships; memberships = memberships->outer) {
+    while (memberships) {
         note n = {lm_ended ? LEFT_AT_THE_END : LEFT_BY_EXIT, 0};
         membership *m = memberships;
+        memberships = m->outer;
         if (m->rank > 0) MPI_Send(&n, sizeof n, MPI_BYTE, 0, NOTE, m->comm);
         for (int r = 1; m->rank == 0 && r < m->size; r++) MPI_Send(&n, sizeof n, MPI_BYTE, r, NOTE, m->comm);
+        free(m);
     }
     return 0;
 }
