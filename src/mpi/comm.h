@@ -17,7 +17,7 @@ typedef struct lm_commrecord {
     int rank, size;
     long agreed;            /* collectives compared between ranks so far */
     int letters;            /* opened by a probe, not received */
-    bool excused;           /* an interruption may have kept the script from freeing it */
+    bool excused;           /* nothing is told: not the script's own, or an interruption may have kept it from freeing it */
     const char *named;      /* "mpi.COMM_WORLD", "mpi.COMM_SELF" or NULL */
     char place[64];         /* script line that made it */
 } lm_commrecord;

@@ -1,4 +1,4 @@
-/* What a pool (lua/mpi/pool.lua) needs besides messages of Lua values: waiting for whatever comes, on any tag and for
+/* What pools (lua/mpi/pool.lua) need besides messages of Lua values: waiting for whatever comes, on any tag and for
    a limited time; notes of two integers, which need no Lua to be sent; something that goes on while a task computes;
    and the end of a rank that leaves its pool with os.exit. */
 #include "serve.h"
@@ -174,7 +174,7 @@ static int serve_clock(lua_State *L)
 
 /* --- being in a pool -------------------------------------------------------------------------------------- */
 
-/* What a rank tells the others of a pool it leaves by leaving the program; lua/mpi/pool.lua has the same numbers. */
+/* What a rank tells the others of a pool it leaves by leaving the program; lua/mpi/pooltask.lua has the same numbers. */
 enum { LEFT_BY_EXIT = 1, LEFT_AT_THE_END = 2 };
 
 /* Rank 0 tells all others, these tell rank 0. */
@@ -199,6 +199,7 @@ static int serve_enter(lua_State *L)
     if (!m) return luaL_error(L, "not enough memory");
     *m = (membership){memberships, c->comm, c->rank, c->size};
     memberships = m;
+    c->record->excused = true;
     lua_rawgetp(L, LUA_REGISTRYINDEX, &tick_key);
     return 1;
 }
@@ -243,7 +244,7 @@ static int serve_group(lua_State *L)
     MPI_Group_free(&some);
     MPI_Group_free(&all);
     lm_mpi(L, code, "group");
-    lm_newcomm(L, new, "group");
+    lm_newcomm(L, new, "group")->record->excused = true;
     return 1;
 }
 

@@ -4,6 +4,7 @@
 -- stdout: leaving
 -- never: after
 -- never: deadlock
+-- never: never freed
 mpi.pool(function (pool)
     pool:submit(function () mpi.sleep(1000) end)
     print "leaving"
