@@ -342,12 +342,18 @@ function repl.run(options)
     capture.start()
     local colour = options.atterminal and not os.getenv("NO_COLOR") and os.getenv("TERM") ~= "dumb"
     show = require "mpi.show" (size, colour)
+    local terminal = require "mpi.terminal"
+    local columns = terminal.columns
+    function terminal.columns() -- what a line prints stands behind its ranks
+        local n = columns()
+        return n and n - show.margin
+    end
     local ending
     if rank == 0 then
         ending = lead(setmetatable({
             prompt = require "mpi.prompt", show = show,
             atterminal = options.atterminal, strict = options.strict and not options.atterminal, colour = colour,
-            width = function () return options.atterminal and require "mpi.terminal".columns() or 80 end,
+            width = function () return options.atterminal and columns() or 80 end,
             first = options.first, limit = 0, lines = {},
         }, session))
     else

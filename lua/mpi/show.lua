@@ -8,8 +8,9 @@ local ipairs, next, rawget, rawlen, require, select, tonumber, tostring, type =
     ipairs, next, rawget, rawlen, require, select, tonumber, tostring, type
 local coroutine, debug, math, table, utf8 = coroutine, debug, math, table, utf8
 
--- Levels of a table; entries of one table, of all; bytes of a line, of a string
-local DEPTH, EACH, ENTRIES, LINE, LONGEST = 5, 50, 150, 72, 2000
+-- Levels of a table; entries of one table, of all; bytes of a string; columns of a table on one line, as the first of
+-- several values and as another
+local DEPTH, EACH, ENTRIES, LONGEST, LINE, OTHER = 5, 50, 150, 2000, 72, 200
 
 local BEHIND = 2 -- seconds after which a rank that stays behind is named
 
@@ -101,20 +102,20 @@ end
 
 local inspect = require "inspect"
 
-local function table_text(value, levels)
-    local copy, texts = readable(value, levels)
+local function table_text(value, first)
+    local copy, texts = readable(value, first and DEPTH or 1)
     local function fill(text)
         text = text:gsub('%["\xff"%] = ', "")
         return (text:gsub('"\\1text (%d+)\\1"', function (i) return texts[tonumber(i)] end))
     end
     local line = fill(inspect(copy, {newline = " ", indent = ""}))
-    if utf8.len(line) and utf8.len(line) <= LINE then return line end
+    if (utf8.len(line) or #line) <= (first and LINE or OTHER) then return line end
     return fill(inspect(copy))
 end
 
-local function value_text(value, levels)
+local function value_text(value, first)
     if type(value) == "string" then return value end
-    if type(value) == "table" and not has_text(value) then return table_text(value, levels) end
+    if type(value) == "table" and not has_text(value) then return table_text(value, first) end
     return thing(value)
 end
 
@@ -122,6 +123,9 @@ end
 
 return function (size, colour)
     local show = {}
+
+    --- The columns that the longest list of ranks takes before a text.
+    show.margin = size > 1 and #("[0-%d] "):format(size - 1) or 0
 
     -- Groups of ranks with equal texts, each with the start of its lines.
     local function groups_of(texts)
@@ -148,7 +152,7 @@ return function (size, colour)
         local n = select("#", ...)
         if n == 0 then return nil end
         local texts = {}
-        for i = 1, n do texts[i] = value_text((select(i, ...)), i == 1 and DEPTH or 1) end
+        for i = 1, n do texts[i] = value_text((select(i, ...)), i == 1) end
         return table.concat(texts, "\t")
     end
 
