@@ -1,7 +1,7 @@
 #include "capture.h"
 
-#include "interrupt.h"
 #include "session.h"
+#include "stop.h"
 #include "tick.h"
 
 #include <errno.h>
