@@ -13,6 +13,7 @@
 ---     luampi -n 4 hello.lua             # four ranks, started with the flags this machine needs
 ---     mpirun -n 4 luampi hello.lua      # the same with your own flags
 ---     luampi hello.lua                  # one rank
+---     luampi -n 4 -m work.lua           # rank 0 runs it, with a pool of all ranks: see Pools
 ---
 --- `mpi`, `comm` (which is `mpi.COMM_WORLD`) and `array` are global in luampi. The module mpi.so has the same for
 --- a stock `lua5.4`, without the globals: `local mpi = require "mpi"`, then `mpi.COMM_WORLD` and `mpi.array`.

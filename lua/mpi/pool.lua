@@ -25,7 +25,7 @@ function Part:__call(ids)
     local copy, seen = {}, {}
     for i, rank in ipairs(ids) do
         if not self.member[rank] then
-            error(("%s is not a rank of this pool, which has %s"):format(tostring(rank), ranks.text(self.ids)), 2)
+            error(("%s is not a rank of this pool, which has %s"):format(tostring(rank), ranks.text(self.list)), 2)
         elseif seen[rank] then error(("rank %d is listed twice"):format(rank), 2)
         end
         copy[i], seen[rank] = math.tointeger(rank), true
@@ -33,11 +33,11 @@ function Part:__call(ids)
     return self.desk:part(copy)
 end
 
-function Part:__tostring() return ("mpi.pool (%s)"):format(ranks.text(self.ids)) end
+function Part:__tostring() return ("mpi.pool (%s)"):format(ranks.text(self.list)) end
 
 Part.__name = "mpi.pool"
 
-function methods:size() return #self.ids end
+function methods:size() return #self.list end
 
 -- A function or the name of an operation with its arguments, as a task's packed content. What cannot be sent raises.
 local function pack(level, f, ...)
@@ -98,7 +98,7 @@ function methods:scatter(name, items)
     if type(items) ~= "table" and not is_array(items) then
         error(("bad argument #2 to 'scatter' (list or array expected, got %s)"):format(type(items)), 2)
     end
-    local n, size, packed, last = type(items) == "table" and items.n or #items, #self.ids, {}, 0
+    local n, size, packed, last = type(items) == "table" and items.n or #items, #self.list, {}, 0
     for i = 1, size do
         local first = last + 1
         last = last + n // size + (i <= n % size and 1 or 0)
@@ -117,7 +117,7 @@ function methods:gather(name)
         if is_array(block) then arrays = arrays + 1
         elseif type(block) ~= "table" or arrays > 0 then
             error(("gather: %s is a %s on rank %d, not %s"):format(name, is_array(block) and "array" or type(block),
-                self.ids[i], i == 1 and "a list or an array" or arrays > 0 and "an array" or "a list"), 2)
+                self.list[i], i == 1 and "a list or an array" or arrays > 0 and "an array" or "a list"), 2)
         end
     end
     if arrays == blocks.n then return mpi.array.concat(blocks) end

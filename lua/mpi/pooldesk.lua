@@ -33,8 +33,8 @@ function Desk:part(ids)
     local key = table.concat(ids, ",")
     local part = self.parts[key]
     if not part then
-        part = setmetatable({ids = ids, desk = self, queue = {first = 1, last = 0}, member = {}}, self.Part)
-        for _, rank in ipairs(ids) do part.member[rank] = true end
+        part = setmetatable({ids = ids, list = {}, desk = self, queue = {first = 1, last = 0}, member = {}}, self.Part)
+        for i, rank in ipairs(ids) do part.list[i], part.member[rank] = rank, true end -- ids is for the script
         self.parts[key] = part
         table.insert(self.parts, part)
     end
@@ -241,7 +241,7 @@ end
 function Desk:give(part, packed)
     local tasks, own = {}, nil
     self.turning = true
-    for i, rank in ipairs(part.ids) do
+    for i, rank in ipairs(part.list) do
         local task = self:new_task(part, type(packed) == "table" and packed[i] or packed)
         tasks[i], task.pinned = task, true
         if rank == 0 then own = task else self:ship(task, rank) end
@@ -268,7 +268,7 @@ function Desk:on_each(part, packed)
         local content = mpi.unpack(task.packed)
         if task.state == "done" then results[i] = content[1]
         else
-            content.rank = part.ids[i]
+            content.rank = part.list[i]
             table.insert(errors, content)
         end
     end
@@ -278,12 +278,12 @@ end
 
 -- Keeps submitted tasks away from the ranks of the part, and waits until they have none.
 function Desk:reserve(part, on)
-    for _, rank in ipairs(part.ids) do
+    for _, rank in ipairs(part.list) do
         if rank > 0 then self.workers[rank].reserved = on end
     end
     if not on then return end
     self:attend("pool:map", function ()
-        for _, rank in ipairs(part.ids) do
+        for _, rank in ipairs(part.list) do
             if rank > 0 and #self.workers[rank] > 0 then return false end
         end
         return true
@@ -295,7 +295,7 @@ end
 function Desk:chooser(future, timeout)
     return function ()
         local wanted = future.state == "queued" and future.part.member[0] and future
-        if timeout then return wanted and #future.part.ids == 1 and wanted or nil end
+        if timeout then return wanted and #future.part.list == 1 and wanted or nil end
         return wanted or self:next_task(0)
     end
 end
@@ -317,7 +317,7 @@ end
 
 -- Raises what keeps a call from being made; with `part` those by which all of its ranks do something at once.
 function Desk:check_use(call, level, part)
-    for _, rank in ipairs(part and part.ids or {}) do
+    for _, rank in ipairs(part and part.list or {}) do
         if rank > 0 and self.workers[rank].reserved then error(("%s: an imap has not ended on rank %d"):format(call, rank), level + 1) end
     end
     if self.depth > 0 then error(call .. ": a task cannot use its pool", level + 1) end

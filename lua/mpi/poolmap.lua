@@ -93,7 +93,7 @@ local function check(part, call, f, opts)
         error(("bad argument #3 to '%s' (table of options expected, got %s)"):format(call, type(opts)), 3)
     end
     local own = {root = 0, to = 0}
-    for i, rank in ipairs(part.ids) do
+    for i, rank in ipairs(part.list) do
         if rank == 0 then own = {root = i - 1, to = i - 1} end
     end
     for name, value in pairs(opts or {}) do
@@ -118,7 +118,7 @@ end
 
 -- A rank of the part's communicator as the pool knows it.
 local function renumber(part, object)
-    if type(object) == "table" and math.type(object.rank) == "integer" then object.rank = part.ids[object.rank + 1] end
+    if type(object) == "table" and math.type(object.rank) == "integer" then object.rank = part.list[object.rank + 1] end
     return object
 end
 
@@ -126,7 +126,7 @@ end
 -- rank 0's own.
 local function begin(part, call, f, own, items)
     local desk, packed, into = part.desk, {}, own.into
-    for i in ipairs(part.ids) do
+    for i in ipairs(part.list) do
         local given = i == 1 and not part.member[0]
         own.into = given and into or nil
         local fine, text = pcall(mpi.pack, {f = "prepare", args = {n = 4, call, f, own, given and items or nil}})
@@ -139,7 +139,7 @@ local function begin(part, call, f, own, items)
         desk:reserve(part, false)
         error(problem, 0)
     end
-    return desk:give(part, mpi.pack {f = "map", args = {n = 1, part.ids}})
+    return desk:give(part, mpi.pack {f = "map", args = {n = 1, part.list}})
 end
 
 -- The ranks of the part are no longer at a map.
@@ -167,7 +167,7 @@ local function map(part, call, f, items, opts)
     local tasks, here = begin(part, call, f, own, items)
     if here then
         pool.prepared.opts.into, pool.prepared.items = into, items
-        fine, results, info = as_task(part.desk, operations.map, part.ids)
+        fine, results, info = as_task(part.desk, operations.map, part.list)
     end
     finish(part, tasks, here)
     if not here then
@@ -195,7 +195,7 @@ local function loop_here(part, f, items, own)
         desk.loop = nil
         finish(part, tasks, here)
     end
-    local fine, step, loop = as_task(desk, operations.map, part.ids)
+    local fine, step, loop = as_task(desk, operations.map, part.list)
     if not fine then
         over()
         error(step, 0)
@@ -230,7 +230,7 @@ end
 
 -- The loop of an imap whose part is without rank 0: at most `most` items are given and not yet taken.
 local function loop_of_tasks(part, f, items, own)
-    local desk, next_item, most = part.desk, each(items), own.ahead or 4 * #part.ids
+    local desk, next_item, most = part.desk, each(items), own.ahead or 4 * #part.list
     local limits = own.isolate and {memory = own.memory, timeout = own.timeout, tries = own.tries, seeded = own.seed ~= nil} or nil
     if limits then
         local fine, problem = isolate.new(limits)
