@@ -30,7 +30,9 @@ lm_array *lm_checkarray(lua_State *L, int arg)
 static void pace_collector(lua_State *L)
 {
     static int set = PAUSE_LARGE;
-    int wanted = lua_gc(L, LUA_GCCOUNT) < SMALL_HEAP ? PAUSE_SMALL : PAUSE_LARGE;
+    /* garbage is in the count: a small heap is one until it has grown as far as it may */
+    int limit = set == PAUSE_SMALL ? SMALL_HEAP * (PAUSE_SMALL / 100) : SMALL_HEAP;
+    int wanted = lua_gc(L, LUA_GCCOUNT) < limit ? PAUSE_SMALL : PAUSE_LARGE;
     if (wanted == set) return;
     int was = lua_gc(L, LUA_GCSETPAUSE, wanted);
     if (was == set) set = wanted;
