@@ -21,10 +21,11 @@
 ---     [0-2] interrupted in comm:barrier() at stdin:1: no rank can go on
 ---
 --- A line is statements, or an expression whose values are shown; equal ones are shown once, with their ranks. Of
---- tables five levels and the first entries are shown; of those that are not the first of several values, one. What the ranks print is shown in the order of the ranks, line by
---- line with its ranks, and as it comes when the line runs longer than a second. An error on one rank ends the waits of
---- others that wait for something that cannot come any more. Globals stay from line to line, locals do not, as in
---- `lua`. `_` is the first value of the last line that had one. `os.exit` ends the session on all ranks.
+--- tables five levels and the first entries are shown; of those that are not the first of several values, one. What
+--- the ranks print is shown in the order of the ranks, line by line with its ranks, and as it comes when the line
+--- runs longer than a second. An error on one rank ends the waits of others that wait for something that cannot come
+--- any more. Globals stay from line to line, locals do not, as in `lua`. `_` is the first value of the last line that
+--- had one. `os.exit` ends the session on all ranks.
 ---
 ---     @2 code        on rank 2 alone; @0,2 code and @1-3 code on some
 ---     ?name          help: ?comm.Allreduce, ?array, ?scan

@@ -262,7 +262,7 @@ end)
 command("quit", "", "leave, as Ctrl-D does", function () return {what = "quit"} end)
 
 function session:command(line)
-    local name, rest = line:match("^:(%w*)%s*(.-)%s*$")
+    local name, rest = line:match("^:%s*(%w*)%s*(.-)%s*$")
     local about = commands[name]
     if about then return about[3](self, rest, line) end
     local names = {}
