@@ -6,9 +6,10 @@
 #include <math.h>
 #include <string.h>
 
-/* How many elements the widest vector unit takes: a kernel does whole groups, the last one filled up, so that every
-   element goes through the same code, wherever it stands. */
-#define GROUP 16
+/* How many elements of a type the widest vector unit takes: a kernel does whole groups, the last one filled up, so that
+   every element goes through the same code, wherever it stands. */
+#define WIDEST 64 /* bytes */
+#define GROUP(T) ((int64_t)(WIDEST / sizeof(T)))
 
 #if defined __x86_64__ && !defined __clang__ && !defined __SANITIZE_ADDRESS__
 #define VECTORIZED __attribute__((const, simd("notinbranch")))
@@ -20,19 +21,19 @@
 
 /* --- one operand ---------------------------------------------------------------------------------------- */
 
-/* Does n elements, a multiple of GROUP. */
+/* Does n elements, a multiple of GROUP for their type. */
 typedef void groups1(void *out, const void *from, int64_t n);
 
 static void in_groups(void *out, const void *from, int64_t n, size_t size, groups1 *groups)
 {
-    char last[GROUP * 8];
-    int64_t whole = n & ~(int64_t)(GROUP - 1);
+    char last[WIDEST];
+    int64_t group = WIDEST / (int64_t)size, whole = n & ~(group - 1);
     size_t rest = (size_t)(n - whole) * size;
     groups(out, from, whole);
     if (rest == 0) return;
     memset(last, 0, sizeof last);
     memcpy(last, (const char *)from + (size_t)whole * size, rest);
-    groups(last, last, GROUP);
+    groups(last, last, group);
     memcpy((char *)out + (size_t)whole * size, last, rest);
 }
 
@@ -41,7 +42,7 @@ static void in_groups(void *out, const void *from, int64_t n, size_t size, group
     { \
         T *o = out; \
         const T *x = from; \
-        n &= ~(int64_t)(GROUP - 1); \
+        n &= ~(GROUP(T) - 1); \
         LM_INDEPENDENT for (int64_t i = 0; i < n; i++) o[i] = function(x[i]); \
     } \
     static void name##_##T(void *out, const void *from, int64_t n) \
@@ -144,13 +145,13 @@ const lm_unary lm_unaries[] = {
 
 /* --- two operands --------------------------------------------------------------------------------------- */
 
-#define CHUNK 256 /* a multiple of GROUP */
+#define CHUNK 256 /* a multiple of every GROUP */
 
 #define FUNCTION2(name, T, f, kernel, shortcut) \
     T v_##name##f(T, T) __asm__(#name #f) VECTORIZED; \
     WIDE_CLONES static void groups_##name##f(T *restrict o, const T *restrict x, const T *restrict y, int64_t n) \
     { \
-        n &= ~(int64_t)(GROUP - 1); \
+        n &= ~(GROUP(T) - 1); \
         for (int64_t i = 0; i < n; i++) o[i] = v_##name##f(x[i], y[i]); \
     } \
     void kernel(void *out, const void *left, const void *right, const int64_t s[], int64_t n) \
@@ -164,7 +165,7 @@ const lm_unary lm_unaries[] = {
                 x[i] = *a; \
                 y[i] = *b; \
             } \
-            groups_##name##f(z, x, y, (m + GROUP - 1) & ~(int64_t)(GROUP - 1)); \
+            groups_##name##f(z, x, y, (m + GROUP(T) - 1) & ~(GROUP(T) - 1)); \
             for (int64_t i = 0; i < m; i++, o += s[0]) *o = z[i]; \
         } \
     }
