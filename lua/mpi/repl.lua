@@ -12,6 +12,9 @@ local error, ipairs, rawget, rawset, setmetatable, tonumber, tostring, type =
     error, ipairs, rawget, rawset, setmetatable, tonumber, tostring, type
 local collectgarbage, require, math, os, table, open = collectgarbage, require, math, os, table, io.open
 local globals, version = _G, _VERSION
+local wtime, sleep, getpid, processor_name = mpi.wtime, mpi.sleep, mpi.getpid, mpi.processor_name
+local send, recv, iprobe, gather = mpi.comm.send, mpi.comm.recv, mpi.comm.iprobe, mpi.comm.gather
+local dup, free = mpi.comm.dup, mpi.comm.free
 
 local rank, size = mpi.COMM_WORLD:rank(), mpi.COMM_WORLD:size()
 
@@ -56,7 +59,7 @@ local leaving -- the status that os.exit was called with in a line
 
 -- In a line os.exit ends the session, on all ranks and in good order.
 local function replace_exit()
-    local exit, getpid = os.exit, mpi.getpid
+    local exit = os.exit
     local own = getpid()
     function os.exit(code, ...)
         if not interrupt.running() or getpid() ~= own then exit(code, ...) end -- a child of this rank has its own end
@@ -72,11 +75,11 @@ local function perform(job)
     local own = {}
     capture.begin()
     if not job.on or job.on[rank] then
-        local began = mpi.wtime()
+        local began = wtime()
         local f, is_expression = compile(job.code)
         local first = is_expression and 3 or 2
         local results = pack(interrupt.run(f))
-        own.seconds = mpi.wtime() - began
+        own.seconds = wtime() - began
         if results[1] and results.n >= first then
             rawset(globals, "_", results[first])
             results = pack(interrupt.run(show.values, unpack(results, first, results.n))) -- runs their __tostring
@@ -90,23 +93,23 @@ local function perform(job)
     own.leaving, own.output = leaving, capture.finish()
     own.stopped = interrupt.meet()
     if attendant then own.late = attendant.finish() end -- at once: a wish to stop that comes now is not for the next line
-    return private:gather(own, 0)
+    return gather(private, own)
 end
 
 -- Waits for rank 0's next job: ever more seldom, so that all ranks together need next to nothing.
 local function await()
-    local began = mpi.wtime()
-    while not private:iprobe(0) do
-        local waited = mpi.wtime() - began
-        if waited > 0.001 then mpi.sleep(math.min(0.02, waited / 20)) end
+    local began = wtime()
+    while not iprobe(private, 0) do
+        local waited = wtime() - began
+        if waited > 0.001 then sleep(math.min(0.02, waited / 20)) end
     end
-    return (private:recv(0))
+    return (recv(private, 0))
 end
 
 local jobs = {run = perform}
 
 function jobs.ranks()
-    return private:gather {host = mpi.processor_name(), pid = mpi.getpid(), kilobytes = collectgarbage "count"}
+    return gather(private, {host = processor_name(), pid = getpid(), kilobytes = collectgarbage "count"})
 end
 
 --- How the program ends or goes on: {"quit", status} or {"reset"}.
@@ -121,7 +124,7 @@ end
 -- What rank 0 does --------------------------------------------------------------------------------------------
 
 local function everybody(job)
-    for other = 1, size - 1 do private:send(job, other) end
+    for other = 1, size - 1 do send(private, job, other) end
     local f = jobs[job.what]
     return f and f(job)
 end
@@ -306,7 +309,7 @@ function session:line(line, timed)
 end
 
 function session:greeting()
-    local where = mpi.processor_name()
+    local where = processor_name()
     return ("luampi %s  (%s, %s)  %s on %s; :help tells more\n"):format(mpi.version, version, mpi.library_version,
         size == 1 and "1 rank" or size .. " ranks", where)
 end
@@ -338,7 +341,7 @@ local repl = {}
 function repl.run(options)
     interrupt.begin()
     replace_exit()
-    private = mpi.COMM_WORLD:dup()
+    private = dup(mpi.COMM_WORLD)
     capture.start()
     local colour = options.atterminal and not os.getenv("NO_COLOR") and os.getenv("TERM") ~= "dumb"
     show = require "mpi.show" (size, colour)
@@ -359,7 +362,7 @@ function repl.run(options)
     else
         ending = follow()
     end
-    private:free()
+    free(private)
     return ending.what, ending.status
 end
 
