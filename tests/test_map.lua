@@ -514,6 +514,16 @@ function TestImap:test_nil_results_and_large_ones()
     lu.assertEquals({count, bytes}, rank == 0 and {41, 2000000} or {0, 0})
 end
 
+function TestImap:test_large_results_of_a_stream_that_another_rank_reads()
+    local root, count = size - 1, 0
+    for i, v in comm:imap(function (x) return ("x"):rep(40000) .. x end, rank == root and numbers(300) or nil,
+                          {root = root, ordered = true, chunk = 3}) do
+        count = count + 1
+        lu.assertEquals({i, v:sub(-#tostring(i))}, {count, tostring(i)})
+    end
+    lu.assertEquals(count, rank == 0 and 300 or 0)
+end
+
 function TestImap:test_break_ends_it_on_all_ranks()
     for _, ordered in ipairs {false, true} do
         for _, items in ipairs {100000, numbers(100000)} do
@@ -639,6 +649,13 @@ end
 function TestGenerator:test_a_loop_over_a_generator_may_be_left()
     for i in comm:share(numbers(100000)) do if i >= 10 then break end end
     lu.assertEquals(comm:allreduce(1), size)
+end
+
+TestRandom = {}
+
+function TestRandom:test_any_calls_one_after_another()
+    local random_maps = dofile "tests/random_maps.lua"
+    for seed = 1, 4 do random_maps(150, seed) end
 end
 
 os.exit(lu.run())

@@ -297,7 +297,7 @@ local function start(h, own, job, n, fetch)
     end
     local here = own:rank() == job.root
     local kept = own:size() == 1 and {} or nil
-    h:stream(job.root, job.loop and job.to == job.root)
+    h:stream(job.root, job.loop and job.to == job.root, job.loop and job.to == own:rank())
     fetch = fetch_from_chunks(h, kept)
     if not here then return nil, fetch, take end
     job.refill = reader(h, own:size(), job, kept)
@@ -835,9 +835,6 @@ local RESULTS, TAKEN, LAST = 1, 2, -1
 -- How long a rank keeps results, in seconds; how many batches and bytes of results may wait for the loop, from a rank.
 local KEEP, BATCHES, WAITING = 5e-4, 4, 2^20 | 0
 
--- How many results of its own the loop's rank has waiting, when those before them are missing.
-local OWN = 4096
-
 -- A list of values with the segments they belong to.
 local function new_batch() return {values = {}, n = 0, segments = {}} end
 
@@ -876,7 +873,8 @@ local function serve_loop(self)
         requests[#requests + 1] = own:isend({text, #text}, to, RESULTS)
         waiting, batches = waiting + #text, batches + 1
         if #requests > 16 and mpi.testall(requests) then requests = {} end
-        while own:iprobe(to, TAKEN) or batches > BATCHES and waiting > WAITING do taken() end
+        -- what it has taken it finishes first: the loop may wait for just that
+        while own:iprobe(to, TAKEN) or batches > BATCHES and waiting > WAITING and not h:holds() do taken() end
     end
     local keep = h:nodes() == 1 and self.n and KEEP or 0
     local failure = work(h, self.job, self.rank, function () return self.at end, function ()
@@ -915,7 +913,6 @@ function results:receive(batch, from, bytes)
             self.segments[self.newest] = segment
         end
     end
-    if not from then self.mine = self.mine + batch.n end
 end
 
 -- A message of another rank.
@@ -946,9 +943,7 @@ function results:pop()
     self.i, batch.left = i + 1, batch.left - 1
     if self.job.ordered then self.key = i end
     if i == segment.last then self.segment = nil end
-    if not batch.from then self.mine = self.mine - 1
-    elseif batch.left == 0 then self.own:send(batch.bytes, batch.from, TAKEN)
-    end
+    if batch.from and batch.left == 0 then self.own:send(batch.bytes, batch.from, TAKEN) end
     if not self.n and self.job.refill then self.h:retire(1) end
     return i, batch.values[i + segment.shift]
 end
@@ -970,6 +965,7 @@ function results:work()
         self:receive(batch)
         return true
     end
+    if self.chunks then self.ended = h:over() end
     self.dry = self.ended
     return false
 end
@@ -991,22 +987,25 @@ function results:meet(failure)
 end
 
 function results:next()
+    local h = self.h
     while not self.over do
         while self.open > 0 and self.own:iprobe(mpi.ANY_SOURCE, RESULTS) do self:message() end
-        if self.stopped or self.h:stopped() then
-            self.h:stop()
+        if self.stopped or h:stopped() then
+            h:stop()
             self:finish()
             return nil
         end
         local i, value = self:pop()
         if i then return i, value end
-        if self.dry or self.mine > OWN or not self:work() then
+        if self.dry or not self:work() then
             if self.stopped or self.dry and self.open == 0 and not next(self.segments) and not self.segment then
-                if self.stopped then self.h:stop() end
+                if self.stopped then h:stop() end
                 self:finish()
                 return nil
             end
-            if self.open > 0 then self:message() end
+            if self.chunks and not self.dry then h:await_message(RESULTS)
+            elseif self.open > 0 then self:message()
+            end
         end
     end
 end
@@ -1022,10 +1021,10 @@ end
 local function new_results(h, job, n, fetch)
     local own = h:comm()
     local self = setmetatable({h = h, own = own, job = job, rank = own:rank(), at = 0, open = own:size() - 1, segments = {}, key = 0,
-                               newest = 0, i = 1, mine = 0, over = false, ended = true, take = take, told = {}}, results)
+                               newest = 0, i = 1, over = false, ended = true, take = take, told = {}}, results)
     job.loop = true
     self.n, self.fetch, self.next_range = start(h, own, job, n, fetch)
-    if job.refill and job.to ~= job.root then self.take = self.next_range end
+    self.chunks = not self.n and self.rank ~= job.root
     self.f = dressed(h, job, self.rank, self.told)
     return self
 end

@@ -70,6 +70,7 @@ typedef struct handout {
     int64_t done;
     double began, last, busy;
     const char *call;
+    bool hurried;      /* it does not wait for a chunk of the stream */
     bool tells;        /* rank 0 of another node wants to know how far this rank is */
     int64_t told;
     double told_at;
@@ -452,13 +453,15 @@ static int handout_start(lua_State *L)
     return 0;
 }
 
-/* h:stream(root, yields): items come from a generator on rank `root`. With yields, h:retire tells when items are no
-   longer on their way; otherwise they are not when they are done. */
+/* h:stream(root, yields, hurried): items come from a generator on rank `root`. With yields, h:retire tells when items are
+   no longer on their way; otherwise they are not when they are done. With hurried, taking does not wait for the next
+   chunk: nil may also mean that it is not there yet. */
 static int handout_stream(lua_State *L)
 {
     handout *h = handout_check(L);
     lm_openstream(&h->stream, (int)luaL_checkinteger(L, 2), h->own->rank, h->own->size, h->waiting);
     h->stream.yields = lua_toboolean(L, 3);
+    h->hurried = lua_toboolean(L, 4);
     h->granule = 1;
     h->last = now();
     handout_activate(h);
@@ -519,7 +522,8 @@ static int stream_take(lua_State *L, handout *h)
     if (s->rank != s->root) {
         lm_want(s, &h->talk, h->map);
         lm_wait(L, h->call, "root", s->root, -1);
-        while (s->asked && !s->arrived) handout_wait(L, h);
+        while (s->asked && !s->arrived && !h->hurried) handout_wait(L, h);
+        if (s->asked && !s->arrived) return 0;
     }
     bool there = lm_nextchunk(s);
     h->last = now();
@@ -672,6 +676,35 @@ static int handout_stopped(lua_State *L)
     return 1;
 }
 
+/* h:over(): whether this rank has got the last chunk of the stream. */
+static int handout_over(lua_State *L)
+{
+    lua_pushboolean(L, handout_check(L)->stream.over);
+    return 1;
+}
+
+/* h:holds(): whether this rank has taken items that others may take from it. */
+static int handout_holds(lua_State *L)
+{
+    handout *h = handout_check(L);
+    bool shares = !h->stream.open && h->schedule == DYNAMIC;
+    lua_pushboolean(L, shares && lm_length(lm_left(&h->sheet->own[h->slot], initial_own(h, h->slot))) > 0);
+    return 1;
+}
+
+/* h:await_message(tag): waits for a message on the machinery's communicator, for a chunk of the stream, or its end. */
+static int handout_await_message(lua_State *L)
+{
+    handout *h = handout_check(L);
+    int tag = (int)luaL_checkinteger(L, 2), there = 0;
+    lm_wait(L, h->call, NULL, 0, -1);
+    while (!there && h->stream.asked && !h->stream.arrived && !atomic_load(&h->sheet->stop)) {
+        handout_wait(L, h);
+        lm_mpi(L, MPI_Iprobe(MPI_ANY_SOURCE, tag, h->own->comm, &there, MPI_STATUS_IGNORE), h->call);
+    }
+    return 0;
+}
+
 /* h:nodes(): how many there are. */
 static int handout_nodes(lua_State *L)
 {
@@ -714,7 +747,9 @@ static const luaL_Reg methods[] = {
     {"rest", handout_pause},  {"chunk", handout_chunk},   {"offer", handout_offer},
     {"ended", handout_ended}, {"retire", handout_retire}, {"ahead", handout_ahead},
     {"await", handout_await}, {"settle", handout_settle}, {"stopped", handout_stopped},
-    {"nodes", handout_nodes}, {"progress", handout_progress}, {NULL, NULL},
+    {"nodes", handout_nodes}, {"over", handout_over},
+    {"holds", handout_holds}, {"await_message", handout_await_message},
+    {"progress", handout_progress}, {NULL, NULL},
 };
 
 /* A loop that was never finished: nobody is served for it any more. */

@@ -55,6 +55,8 @@ for _ in comm:share(10 ^ 6, {chunk = 1}) do
 end
 assert(comm:allreduce(done) < 10 ^ 6)
 
+dofile "tests/random_maps.lua"(60, 7)
+
 mpi.pool(function (pool)
     local ids = pool:call(function () return comm:rank() end)
     for r = 0, size - 1 do assert(ids[r + 1] == r) end
