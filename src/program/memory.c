@@ -27,6 +27,7 @@ typedef struct slab {
     char *fresh;                  /* behind it no block was handed out */
     uint32_t used, capacity;      /* blocks */
     uint32_t size;                /* of a block */
+    bool shut;                    /* bare, and counts for no limit */
 } slab;
 
 static struct {
@@ -57,6 +58,8 @@ static slab *slab_take(void)
         return s;
     }
     if ((s = pool.bare)) {
+        size_t at = (size_t)(slab_memory(s) - pool.base);
+        if (s->shut && !pool_open(at, at + SLAB)) return NULL;
         pool.bare = s->next;
         return s;
     }
@@ -95,16 +98,27 @@ static slab *slab_new(size_t size)
     return s;
 }
 
+/* Gives the memory of a spare slab back to the system, and its share of what a limit allows. */
+static void slab_strip(void)
+{
+    slab *s = pool.spare;
+    pool.spare = s->next;
+    pool.spares--;
+    madvise(slab_memory(s), SLAB, MADV_DONTNEED);
+    s->shut = mprotect(slab_memory(s), SLAB, PROT_NONE) == 0;
+    s->next = pool.bare;
+    pool.bare = s;
+}
+
 /* An empty slab, from now on for any size. */
 static void slab_retire(slab *s)
 {
     slab_unlink(s);
     pool.in_use--;
-    bool bare = pool.spares >= pool.in_use + SPARE && madvise(slab_memory(s), SLAB, MADV_DONTNEED) == 0;
-    slab **list = bare ? &pool.bare : &pool.spare;
-    s->next = *list;
-    *list = s;
-    if (!bare) pool.spares++;
+    s->next = pool.spare;
+    pool.spare = s;
+    pool.spares++;
+    for (int i = 0; i < 2 && pool.spares > pool.in_use + SPARE; i++) slab_strip();
 }
 
 static inline void *block_take(size_t n)
@@ -186,12 +200,13 @@ static void large_give(void *block, size_t n)
     s->bytes += n;
 }
 
-/* realloc, for which the shelves are emptied when memory is short. */
+/* realloc, for which the shelves and spare slabs are given back when memory is short. */
 static void *large(void *p, size_t n)
 {
     void *block = realloc(p, n);
     if (block) return block;
     for (int i = 0; i < SHELVES; i++) shelf_clear(&shelves[i]);
+    while (pool.spare) slab_strip();
     return realloc(p, n);
 }
 

@@ -36,15 +36,15 @@ if arg[1] == "churn" then
 else
     -- chains of tables until nothing fits, which leave no garbage behind that would be collected again and again
     local function fill(make)
-        local n, chain = 0, nil
+        local n = 0
         local fine, message = pcall(function ()
+            local chain -- gone with the error: what comes next needs memory, too
             for i = 1, math.huge do
                 chain = make(chain)
                 n = i
             end
         end)
         assert(not fine)
-        chain = nil
         collectgarbage()
         return n, message
     end
