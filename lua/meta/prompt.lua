@@ -56,4 +56,5 @@
 --- prompt where the script ended. Code at the prompt finds standard input empty, also on rank 0.
 ---
 --- Lines cannot be edited, and Ctrl-C ends the job, where `TERM` is `dumb` or unknown, and where rank 0 runs on another
---- machine than `mpirun`. What ranks on other machines than rank 0's print is shown when the line has run.
+--- machine than `mpirun`. What ranks on other machines than rank 0's print is shown when the line has run; in a job of
+--- several machines nobody is named who stays behind.
