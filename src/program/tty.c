@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/wait.h>
 #include <termcap.h>
 #include <termios.h>
 #include <unistd.h>
@@ -18,6 +19,7 @@
 static int tty = -1, keys = -1;
 static bool ended; /* there will be no more keys */
 static int guard = -1; /* a pipe: when it closes without a byte, the guard restores the terminal */
+static pid_t guard_process;
 static struct termios before, raw;
 
 /* typed while no line was being edited: bytes from first to last */
@@ -98,8 +100,8 @@ void lm_opentty(void)
     raw.c_lflag &= ~(tcflag_t)(ICANON | ECHO | ISIG | IEXTEN);
     raw.c_cc[VMIN] = 1;
     raw.c_cc[VTIME] = 0;
-    pid_t child = fork();
-    if (child == 0) watch_over(ends[0]);
+    guard_process = fork();
+    if (guard_process == 0) watch_over(ends[0]);
     close(ends[0]);
     guard = ends[1];
     atexit(lm_closetty);
@@ -115,6 +117,7 @@ void lm_closetty(void)
     restore();
     if (write(guard, "", 1) == 1) close(guard);
     guard = -1;
+    while (guard_process > 0 && waitpid(guard_process, NULL, 0) < 0 && errno == EINTR) continue;
 }
 
 /* --- keys ------------------------------------------------------------------------------------------------- */
