@@ -169,11 +169,11 @@ static int interrupt_meet(lua_State *L)
             else if (all[r].call) stopped = true;
         }
     } while (!here);
-    lm_nextrun();
     if (stopped) {
         joins_end();
         lm_recover(L, control);
     }
+    lm_nextrun(); /* a wish to stop that comes before this is for the run that has ended */
     lua_pushboolean(L, stopped);
     return 1;
 }
