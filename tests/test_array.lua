@@ -641,4 +641,10 @@ function TestArray:test_every_function_survives_every_kind_of_argument()
     lu.assertTrue(calls > 10000)
 end
 
+function TestArray:test_ipairs_of_lua_raises_at_the_script_and_names_its_own()
+    local fine, problem = pcall(function () for _ in ipairs(array.ones(3)) do end end)
+    lu.assertFalse(fine)
+    lu.assertStrMatches(problem, "tests/test_array.lua:%d+: index 4 is out of range 1 to 3; the loop over an array is a:ipairs%(%)")
+end
+
 os.exit(lu.run())

@@ -563,4 +563,11 @@ function TestMistakes:test_barrier_passes()
     everywhere(function (c) for _ = 1, 10 do c:barrier() end end)
 end
 
+function TestMistakes:test_an_operator_on_blocks_that_returns_its_result_raises()
+    if size == 1 then lu.skip "one rank" end
+    local problem = message(comm.Allreduce, comm, array.ones(3), nil, mpi.op(function (a, b) return a + b end))
+    lu.assertStrContains(problem, "the operator returned mpi.array; its result is what it leaves in b, as by b:copyfrom(a + b)")
+    lu.assertEquals(comm:Allreduce(array.ones(2), nil, mpi.op(function (a, b) return b:add_(a) end)):totable(), {size, size})
+end
+
 os.exit(lu.run())

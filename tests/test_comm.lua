@@ -154,4 +154,13 @@ function TestMpi:test_scripts_load_text_only()
     lu.assertEquals(load("return x", "x", "t", {x = 3})(), 3)
 end
 
+function TestMpi:test_a_name_the_module_does_not_have_raises()
+    lu.assertErrorMsgContains("the module mpi has no 'MAXIMUM'", function () return comm:allreduce(1, mpi.MAXIMUM) end)
+end
+
+function TestMpi:test_a_method_called_with_a_dot_is_told_so()
+    local problem = message(function () comm.send("hi", 0) end)
+    lu.assertEquals(problem, "bad argument #1 to 'send' (mpi.comm expected, got string; a method is called with a colon, as comm:send(…))")
+end
+
 os.exit(lu.run())

@@ -145,7 +145,7 @@ mpi.MAXLOC = nil
 mpi.MINLOC = nil
 
 --- Makes an operator that works on whole arrays. `f(a, b)` gets two arrays of the shape and dtype of what was
---- sent, `a` from the lower ranks, and leaves the combination in `b`; what it returns is ignored. As
+--- sent, `a` from the lower ranks, and leaves the combination in `b`; returning anything but `b` raises. As
 --- MPI_Op_create.
 ---
 ---     local longer = mpi.op(function (a, b) if a:norm() > b:norm() then b:copyfrom(a) end end)

@@ -10,6 +10,13 @@ static int index_freed(lua_State *L) { return luaL_error(L, "the array's memory 
 static int index_range(lua_State *L, lua_Integer i, int64_t n)
 {
     if (n == 0) return luaL_error(L, "index %I is out of range: the array has no rows", i);
+    lua_Debug at;
+    if (i == n + 1 && lua_getstack(L, 1, &at) && lua_getinfo(L, "S", &at) && *at.what == 'C') { /* ipairs of Lua, which goes on to nil */
+        luaL_where(L, 2);
+        lua_pushfstring(L, "index %I is out of range 1 to %I; the loop over an array is a:ipairs()", i, (lua_Integer)n);
+        lua_concat(L, 2);
+        return lua_error(L);
+    }
     return luaL_error(L, "index %I is out of range 1 to %I", i, (lua_Integer)n);
 }
 

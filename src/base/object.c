@@ -5,8 +5,13 @@
 void *lm_check(lua_State *L, int arg, const lm_kind *kind)
 {
     void *object = lm_test(L, arg, kind);
-    if (!object) luaL_typeerror(L, arg, kind->name);
-    return object;
+    if (object) return object;
+    lua_Debug at;
+    if (arg == 1 && lua_getstack(L, 0, &at) && lua_getinfo(L, "n", &at) && (!strcmp(at.namewhat, "field") || !strcmp(at.namewhat, "global")))
+        luaL_argerror(L, arg, lua_pushfstring(L, "%s expected, got %s; a method is called with a colon, as %s:%s(…)", kind->name,
+                                              luaL_typename(L, arg), strrchr(kind->name, '.') + 1, at.name));
+    luaL_typeerror(L, arg, kind->name);
+    return NULL;
 }
 
 void *lm_new(lua_State *L, const lm_kind *kind, int values)

@@ -20,7 +20,7 @@ static inline void *lm_test(lua_State *L, int index, const lm_kind *kind)
     return object && lua_rawlen(L, index) >= kind->size && *object == kind ? (void *)object : NULL;
 }
 
-/* The struct, or "bad argument #1 to 'Send' (mpi.array expected, got table)". */
+/* The struct, or "bad argument #1 to 'Send' (mpi.array expected, got table)"; a method called with a dot is told so. */
 void *lm_check(lua_State *L, int arg, const lm_kind *kind);
 
 /* Pushes a new zeroed object with its metatable and `values` user values. */

@@ -296,6 +296,52 @@ static int values_gather(lua_State *L)
     return 1;
 }
 
+/* The arguments as print would show them, in one string. */
+static int protected_line(lua_State *L)
+{
+    int n = lua_gettop(L);
+    luaL_Buffer b;
+    luaL_buffinit(L, &b);
+    for (int i = 1; i <= n; i++) {
+        if (i > 1) luaL_addchar(&b, '\t');
+        luaL_tolstring(L, i, NULL);
+        luaL_addvalue(&b);
+    }
+    luaL_pushresult(&b);
+    return 1;
+}
+
+/* comm:print(...): rank 0 hands print each rank's line, in rank order. */
+static int values_print(lua_State *L)
+{
+    call k = call_begin(L, "print", 0);
+    int n = lua_gettop(L) - 1;
+    lua_pushcfunction(L, protected_line);
+    lua_insert(L, 2);
+    if (lua_pcall(L, n, 1, 0) != LUA_OK) {
+        luaL_tolstring(L, 2, NULL);
+        lua_replace(L, 2);
+        k.mistake = lua_tostring(L, 2);
+    }
+    call_agree(&k, true);
+    parcel p;
+    lm_buffer *b = parcel_alone(L, 2, BODY, &p);
+    gather(&k, 0, &p, b);
+    if (k.c->rank > 0) return 0;
+    int list = lua_gettop(L);
+    lua_getglobal(L, "print");
+    luaL_Buffer lines;
+    luaL_buffinit(L, &lines);
+    for (int r = 1; r <= k.c->size; r++) {
+        if (r > 1) luaL_addchar(&lines, '\n');
+        lua_rawgeti(L, list, r);
+        luaL_addvalue(&lines);
+    }
+    luaL_pushresult(&lines);
+    lua_call(L, 1, 0);
+    return 0;
+}
+
 static int values_allgather(lua_State *L)
 {
     lua_settop(L, 2);
@@ -627,6 +673,7 @@ static const luaL_Reg methods[] = {
     {"bcast", values_bcast},
     {"gather", values_gather},
     {"allgather", values_allgather},
+    {"print", values_print},
     {"scatter", values_scatter},
     {"alltoall", values_alltoall},
     {"neighbor_allgather", values_neighbor_allgather},

@@ -340,7 +340,11 @@ static int combine_blocks(lua_State *L)
     memcpy(b->data, lua_touserdata(L, 3), lm_bytes(b));
     lua_pushvalue(L, -1);
     lua_insert(L, 5);
-    lua_call(L, 2, 0);
+    lua_call(L, 2, 1);
+    if (!lua_isnil(L, -1) && !lua_rawequal(L, -1, 5)) {
+        const char *what = luaL_getmetafield(L, -1, "__name") == LUA_TSTRING ? lua_tostring(L, -1) : luaL_typename(L, -1);
+        return luaL_error(L, "the operator returned %s; its result is what it leaves in b, as by b:copyfrom(a + b)", what);
+    }
     memcpy(lua_touserdata(L, 3), b->data, lm_bytes(b));
     return 0;
 }
