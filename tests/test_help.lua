@@ -195,6 +195,67 @@ function TestHelp:test_help_on_an_unknown_name_says_what_comes_near()
     lu.assertStrContains(help "no such thing", "there are chapters: mpi, comm, ")
 end
 
+-- The lines of a text that are longer than `width`, without code; and the words that all lines hold.
+local function long_lines(text, width)
+    local long = {}
+    for line in text:gmatch("[^\n]+") do
+        if utf8.len(line) > width and not line:find("^    ") and line:find("%S%s+%S") then long[#long + 1] = line end
+    end
+    return long
+end
+
+local function words(text) return (text:gsub("%s+", " ")) end
+
+function TestHelp:test_text_is_filled_to_the_width_between_words()
+    for _, width in ipairs {60, 80, 100} do
+        local text = help.text("prompt", width)
+        lu.assertEquals(long_lines(text, width), {})
+        lu.assertEquals(words(text), words(help "prompt"))
+    end
+end
+
+function TestHelp:test_code_is_not_filled()
+    lu.assertStrContains(help.text("prompt", 40), "\n    $ luampi -n 4                     # or mpirun -n 4 luampi; luampi alone has one rank\n    > ")
+end
+
+function TestHelp:test_items_of_a_list_keep_their_indent()
+    lu.assertStrContains(help.text("comm.map", 60), "\n- `to`: \"all\" (the default), or the rank that gets the\n  results;")
+end
+
+function TestHelp:test_parameters_stand_in_columns_and_wrap_in_them()
+    local text = help.text("comm.bcast", 60)
+    lu.assertEquals(long_lines(text, 60), {})
+    lu.assertEquals(words(text), words(help "comm.bcast"))
+end
+
+function TestHelp:test_a_list_has_first_sentences()
+    for line in help "array":gmatch("[^\n]+") do
+        local about = line:match("^  array[.:]%S+%(.-%)%]*%s%s+(%S.*)$")
+        if about then lu.assertStrMatches(about, ".*[.!?:]%)?", nil, nil, line) end
+    end
+    lu.assertStrMatches(help "array":match("array:free%(%)%s+([^\n]*)"), "[^`]*%.")
+end
+
+function TestHelp:test_a_chapter_does_not_hide_the_function_of_its_name()
+    local chapter, method = help "map", help "comm.map"
+    lu.assertStrMatches(chapter:sub(1, 13), "Sharing work\n")
+    lu.assertStrContains(chapter, method .. "\n\nSee also ?array.map, ?pool.map")
+end
+
+function TestHelp:test_help_takes_a_global_that_holds_an_object()
+    _G.an_array = mpi.array.zeros(2)
+    local by_method, alone = help "an_array:sum", help "an_array"
+    _G.an_array = nil
+    lu.assertEquals(by_method, help "array.sum")
+    lu.assertEquals(alone, help "array")
+end
+
+function TestHelp:test_what_is_misspelt_is_found_by_what_comes_near()
+    lu.assertStrContains(help "alreduce", "near it: comm.allreduce, comm.Allreduce")
+    lu.assertStrContains(help "comm.sacn", "comm.scan")
+    lu.assertStrContains(help "?", "there are chapters: ")
+end
+
 function TestHelp:test_the_reference_has_every_name_once()
     local reference, wrong = require "mpi.help".markdown(), {}
     for _, name in ipairs(help.list()) do

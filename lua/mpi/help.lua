@@ -11,6 +11,7 @@
 --
 -- A name is `chapter.function` or `class.method`: help "array.zeros", help "comm.Allreduce".
 
+local near = require "mpi.near"
 local source = require "mpi.source"
 
 local help = {}
@@ -197,30 +198,96 @@ local function heading(entry)
     return entry.signature .. kind .. (#returns > 0 and " → " .. table.concat(returns, ", ") or "")
 end
 
-local function first_line(text)
-    return text:match("^[^\n]*")
+-- The first sentence, on one line.
+local function summary(text)
+    local paragraph = (text .. "\n\n"):match("^(.-)\n%s*\n"):gsub("%s+", " ")
+    local from = 1
+    while true do
+        local stop, after = paragraph:match("()[.!?]%f[%s%z]%s*()", from)
+        if not stop then return paragraph end
+        local sentence = paragraph:sub(1, stop)
+        local _, ticks = sentence:gsub("`", "")
+        if ticks % 2 == 0 and not paragraph:find("^%l", after) then return sentence end
+        from = after
+    end
 end
 
--- Rows of three columns, the first two padded
-local function columns(rows, indent)
+local function length(text) return utf8.len(text) or #text end
+
+-- The words of a text in lines of at most `width` columns, the first behind `first`, the others behind `others`.
+local function fill(text, width, first, others)
+    local lines, line, column = {}, first, length(first)
+    local empty = true
+    for word in text:gmatch("%S+") do
+        local n = length(word)
+        if not empty and column + 1 + n > width then
+            lines[#lines + 1] = line
+            line, column, empty = others, length(others), true
+        end
+        line, column = line .. (empty and "" or " ") .. word, column + n + (empty and 0 or 1)
+        empty = false
+    end
+    lines[#lines + 1] = line:gsub("%s+$", "")
+    return table.concat(lines, "\n")
+end
+
+-- A text of paragraphs, items of lists and code (which is four columns to the right and stays as it is); without a width
+-- all of it stays.
+local function filled(text, width)
+    if not width then return text end
+    local out, paragraph, start = {}, {}, ""
+    local function finish()
+        if #paragraph > 0 then out[#out + 1] = fill(table.concat(paragraph, " "), width, start, (" "):rep(#start)) end
+        paragraph, start = {}, ""
+    end
+    for line in (text .. "\n"):gmatch("(.-)\n") do
+        local item, rest = line:match("^(%s?%s?%s?%- )(.*)$")
+        if not line:find("%S") or #paragraph == 0 and line:find("^    ") or line:find("^|") then
+            finish()
+            out[#out + 1] = line
+        elseif item then
+            finish()
+            start, paragraph = item, {rest}
+        else
+            paragraph[#paragraph + 1] = line
+        end
+    end
+    finish()
+    return table.concat(out, "\n")
+end
+
+-- Rows of three columns, the first two padded, the third filled; where the first two leave it too little room it begins
+-- below them.
+local function columns(rows, indent, width)
     local widths = {0, 0}
     for _, row in ipairs(rows) do
-        for i = 1, 2 do widths[i] = math.max(widths[i], utf8.len(row[i]) or #row[i]) end
+        for i = 1, 2 do widths[i] = math.max(widths[i], length(row[i])) end
     end
     local out = {}
+    local room = width and width // 2 or math.huge
+    local start = math.min(#indent + widths[1] + widths[2] + (widths[2] > 0 and 4 or 2), room)
     for _, row in ipairs(rows) do
-        local line = indent
-        for i = 1, 2 do line = line .. row[i] .. (" "):rep(widths[i] - (utf8.len(row[i]) or #row[i]) + 2) end
-        out[#out + 1] = (line .. row[3]):gsub("%s+$", "")
+        local left = indent .. row[1]
+        if row[2] ~= "" then left = left .. (" "):rep(widths[1] - length(row[1]) + 2) .. row[2] end
+        local behind = length(left) + 2 <= start
+        if behind then left = left .. (" "):rep(start - length(left)) end
+        if row[3] == "" then
+            out[#out + 1] = left:gsub("%s+$", "")
+        elseif not width then
+            out[#out + 1] = left .. row[3]
+        else
+            if not behind then out[#out + 1] = left end
+            out[#out + 1] = fill(row[3], width, behind and left or (" "):rep(start), (" "):rep(start))
+        end
     end
     return table.concat(out, "\n")
 end
 
-local function entry_text(entry)
+local function entry_text(entry, width)
     local parts = {heading(entry)}
     for _, form in ipairs(entry.overloads) do table.insert(parts, form) end
     parts = {table.concat(parts, "\n")}
-    if entry.text ~= "" then table.insert(parts, entry.text) end
+    if entry.text ~= "" then table.insert(parts, filled(entry.text, width)) end
     local rows = {}
     for _, param in ipairs(entry.params) do
         table.insert(rows, {param.name, param.type, param.text})
@@ -230,16 +297,17 @@ local function entry_text(entry)
     end
     for _, operator in ipairs(entry.operators) do table.insert(rows, {"operator", operator, ""}) end
     for _, value in ipairs(entry.values) do table.insert(rows, {"|", value, ""}) end
-    if #rows > 0 then table.insert(parts, columns(rows, "  ")) end
+    if #rows > 0 then table.insert(parts, columns(rows, "  ", width)) end
     return table.concat(parts, "\n\n")
 end
 
-local function chapter_text(chapter)
+local function chapter_text(chapter, width)
     local rows = {}
     for _, entry in ipairs(chapter.entries) do
-        if entry.kind ~= "section" then table.insert(rows, {entry.signature, "", first_line(entry.text)}) end
+        if entry.kind ~= "section" then table.insert(rows, {entry.signature, "", summary(entry.text)}) end
     end
-    return chapter.title .. "\n\n" .. (chapter.text ~= "" and chapter.text .. "\n\n" or "") .. columns(rows, "  ")
+    return chapter.title .. "\n\n" .. (chapter.text ~= "" and filled(chapter.text, width) .. "\n\n" or "")
+        .. columns(rows, "  ", width)
 end
 
 local function each_entry(visit)
@@ -257,27 +325,61 @@ function help.list()
     return names
 end
 
---- The help on a name: "comm.Allreduce", "comm:Allreduce", "Allreduce", or a chapter, "array". Always a text: where
---- there is no help it says so, with the names that come near.
-function help.text(name)
-    local wanted = name:gsub(":", "."):gsub("%s", ""):gsub("%(.*$", "")
-    local exact, by_member, near = {}, {}, {}
-    each_entry(function (entry)
-        if entry.name == wanted then exact[#exact + 1] = entry_text(entry) end
-        if entry.name:match("[^.]+$") == wanted then by_member[#by_member + 1] = entry_text(entry) end
-        if entry.name:lower():find(wanted:match("[^.]*$"):lower(), 1, true) then near[#near + 1] = entry.name end
+-- What kind of object a name stands for: the last part of its metatable's __name, as in "array"; else nil.
+local function kind_of(path)
+    local value = _G
+    for name in path:gmatch("[^.]+") do
+        if type(value) ~= "table" then return nil end
+        value = rawget(value, name)
+    end
+    local mt = debug.getmetatable(value)
+    local name = type(mt) == "table" and rawget(mt, "__name")
+    return type(value) ~= "string" and type(name) == "string" and name:match("[%w_]+$") or nil
+end
+
+-- The texts on a name that is written with points: those of the very name, else those of members that are called so. A
+-- chapter stands before its function of the same name, and tells of those elsewhere.
+local function texts_on(wanted, width)
+    local exact, members, own, elsewhere = {}, {}, {}, {}
+    each_entry(function (entry, chapter)
+        local text = (entry.name == wanted or entry.name:match("[^.]+$") == wanted) and entry_text(entry, width)
+        if not text then return end
+        table.insert(entry.name == wanted and exact or members, text)
+        if entry.kind ~= "function" then return end
+        if chapter.name == wanted then table.insert(own, text) else table.insert(elsewhere, "?" .. entry.name) end
     end)
     for _, chapter in ipairs(chapters()) do
-        if chapter.name == wanted then return chapter_text(chapter) end
+        if chapter.name == wanted then
+            table.insert(own, 1, chapter_text(chapter, width))
+            if #elsewhere > 0 then table.insert(own, "See also " .. table.concat(elsewhere, ", ")) end
+            return own
+        end
     end
-    local found = #exact > 0 and exact or by_member
+    return #exact > 0 and exact or members
+end
+
+--- The help on a name: "comm.Allreduce", "comm:Allreduce", "Allreduce", a chapter, "array", or "a:sum" where the global a
+--- is an array. Always a text: where there is no help it says so, with the names that come near. With a width, text is
+--- broken into lines of so many columns.
+function help.text(name, width)
+    local wanted = name:gsub(":", "."):gsub("%s", ""):gsub("%(.*$", "")
+    local found = texts_on(wanted, width)
+    if #found == 0 then
+        local owner, member = wanted:match("^(.+)%.([^.]+)$")
+        local kind = kind_of(owner or wanted)
+        if kind then wanted = member and kind .. "." .. member or kind end
+        found = texts_on(wanted, width)
+    end
     if #found > 0 then return table.concat(found, "\n\n") end
-    if wanted == "" or #near == 0 then
-        local names = {}
-        for i, chapter in ipairs(chapters()) do names[i] = chapter.name end
-        return ("no help on '%s'; there are chapters: %s"):format(name, table.concat(names, ", "))
+    local names, known = {}, help.list()
+    for i, chapter in ipairs(chapters()) do
+        names[i] = chapter.name
+        known[#known + 1] = chapter.name
     end
-    return ("no help on '%s'; near it: %s"):format(name, table.concat(near, ", "))
+    local come_near = near(wanted, known)
+    local text = #come_near == 0 and ("no help on '%s'; there are chapters: %s"):format(name, table.concat(names, ", "))
+        or ("no help on '%s'; near it: %s"):format(name, table.concat(come_near, ", "))
+    return filled(text, width)
 end
 
 -- Reference -------------------------------------------------------------------------------------------------------

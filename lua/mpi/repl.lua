@@ -297,7 +297,7 @@ function session:line(line, timed)
     elseif line:find("^%s*%?") then
         local name = line:match("^%s*%?%s*(.-)%s*$")
         if name == "" then return self:command(":help") end
-        return self:write(help.text(name) .. "\n")
+        return self:write(help.text(name, self.width()) .. "\n")
     elseif line:find("^%s*:%s*%a") and not line:find("^%s*::") then
         return self:command(line:match("^%s*(.*)$"))
     end
