@@ -34,12 +34,12 @@
 ---     :time code     runs code and tells how long it took
 ---     :timeout S     stops lines that run longer than S seconds; 0: none; without S tells the limit
 ---     :reset         a fresh Lua on every rank: globals, modules, communicators are gone; MPI goes on
----     :save file     writes the lines since the start or :reset; luampi -i < file runs them again
+---     :save file     writes what ran since the start or :reset; luampi -i < file runs it again
 ---     :quit          leaves, as Ctrl-D does
 ---
 --- Lines are edited as in a shell: cursor keys, Ctrl-R to search the history, which is kept in
 --- `~/.local/state/luampi/history` (or under `$XDG_STATE_HOME`), TAB for names, fields, methods and, inside quotes,
---- files. `~/.editrc` changes the keys, see editrc(5); `_PROMPT` and `_PROMPT2` the prompts; `NO_COLOR` keeps colours
+--- files; TAB once more shows the rest of a long list. `~/.editrc` changes the keys, see editrc(5); `_PROMPT` and `_PROMPT2` the prompts; `NO_COLOR` keeps colours
 --- away. Statements that are not at their end go on in the next line.
 ---
 --- **Ctrl-C** gives up the line that is being typed. While a line runs, it stops all ranks: in Lua code, in a receive

@@ -95,11 +95,14 @@ end
 
 -- Choosing --------------------------------------------------------------------------------------------------------
 
+local again -- whether the same is asked once more: all names are to be shown
+
 local function columns(names)
-    local width, more = 0, #names - SHOWN
-    for i = 1, math.min(#names, SHOWN) do width = math.max(width, utf8.len(names[i]) or #names[i]) end
+    local width, count = 0, again and #names or math.min(#names, SHOWN)
+    local more = #names - count
+    for i = 1, count do width = math.max(width, utf8.len(names[i]) or #names[i]) end
     local per_line = math.max(1, WIDTH // (width + 2))
-    local out, count = {}, math.min(#names, SHOWN)
+    local out = {}
     local rows = (count + per_line - 1) // per_line
     for row = 1, rows do
         local line = {}
@@ -108,7 +111,7 @@ local function columns(names)
         end
         out[row] = table.concat(line):gsub("%s+$", "") .. "\n"
     end
-    if more > 0 then out[#out + 1] = ("… %d more\n"):format(more) end
+    if more > 0 then out[#out + 1] = ("… %d more: TAB shows all\n"):format(more) end
     return table.concat(out)
 end
 
@@ -160,7 +163,9 @@ local function set(list)
 end
 
 return function (entries, commands)
+    local latest
     return function (before, after)
+        again, latest = before == latest, before
         local asked = before:match("^%s*%?%s*(.*)$")
         if asked then return choose((asked:gsub(":", ".")), set(help.list())) end
         local command, rest = before:match("^%s*:(%w*)(.*)$")

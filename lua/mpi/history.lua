@@ -1,7 +1,8 @@
--- The lines of earlier sessions, in $XDG_STATE_HOME/luampi/history or ~/.local/state/luampi/history: a line of text each.
--- require "mpi.history" (makefolder) → object with lines() and add(line); both do nothing where there is no such place.
+-- What was entered in earlier sessions, in $XDG_STATE_HOME/luampi/history or ~/.local/state/luampi/history: a line of text
+-- each, in which BREAK stands for the end of a line.
+-- require "mpi.history" (makefolder) → object with entries() and add(entry); both do nothing where there is no such place.
 
-local KEPT = 5000
+local KEPT, BREAK = 5000, "\x1f"
 
 local function place(makefolder)
     local state, home = os.getenv("XDG_STATE_HOME"), os.getenv("HOME")
@@ -22,8 +23,7 @@ return function (makefolder)
     local path = place(makefolder)
     local history = {}
 
-    --- The lines that are kept, the oldest first. A file grown long is cut.
-    function history.lines()
+    local function read()
         local file <close> = path and open(path, "r")
         local lines = {}
         if not file then return lines end
@@ -39,10 +39,17 @@ return function (makefolder)
         return kept
     end
 
+    --- The entries that are kept, the oldest first. A file grown long is cut.
+    function history.entries()
+        local entries = read()
+        for i, line in ipairs(entries) do entries[i] = line:gsub(BREAK, "\n") end
+        return entries
+    end
+
     --- Written at once, so that it is there however the session ends.
-    function history.add(line)
+    function history.add(entry)
         local file <close> = path and open(path, "a")
-        if file then file:write(line, "\n") end
+        if file then file:write((entry:gsub("\n", BREAK)), "\n") end
     end
 
     return history

@@ -4,6 +4,7 @@ local mpi = require "mpi"
 local capture = require "mpi.capture"
 local help = require "mpi.help"
 local interrupt = require "mpi.interrupt"
+local near = require "mpi.near"
 local ranks = require "mpi.ranks"
 
 local load = load
@@ -151,19 +152,23 @@ function session:read(prompt, name)
     if not self.atterminal then return self.prompt.readline("") end
     local own = rawget(globals, name)
     local line, why = self.prompt.readline(own == nil and prompt or tostring(own), self.completer)
-    if line and line:find("%S") and self.history then
-        self.prompt.remember(line)
-        if line ~= self.latest then self.history.add(line) end
-        self.latest = line
-    end
+    if line then self.entered[#self.entered + 1] = line end
     return line, why
+end
+
+-- What has been entered since the last call is one entry of the history.
+function session:remember()
+    local text = concat(self.entered, "\n"):gsub("%s+$", "")
+    self.entered = {}
+    if not self.history or text == "" then return end
+    self.prompt.remember(text)
+    if text ~= self.latest then self.history.add(text) end
+    self.latest = text
 end
 
 -- Runs code on the ranks of the list, all without; shows output, values, errors, and if `timed`, how long it took.
 -- Returns what ends the session.
 function session:run(code, on, timed)
-    local f, message = compile(code)
-    if not f then return self:fail(message) end
     local job = {what = "run", code = code}
     if on then
         job.on = {}
@@ -249,17 +254,19 @@ end)
 
 command("reset", "", "a fresh Lua on every rank", function () return {what = "reset"} end)
 
-command("save", "file", "write the lines since the start or :reset; luampi -i < file runs them", function (self, path)
+command("save", "file", "write what ran since the start or :reset; luampi -i < file runs it again", function (self, path)
     if path == "" then return self:fail(":save takes the name of a file") end
+    local text = concat(self.ran, "\n") .. (#self.ran > 0 and "\n" or "")
     local file, message = open(path, "w")
     if file then
         local fine
-        fine, message = file:write(concat(self.lines, "\n"), #self.lines > 0 and "\n" or "")
+        fine, message = file:write(text)
         local closed, late = file:close()
         if fine and not closed then message = late elseif fine then message = nil end
     end
     if message then return self:fail("not saved: " .. message) end
-    self:write(("%d line%s in %s\n"):format(#self.lines, #self.lines == 1 and "" or "s", path))
+    local _, count = text:gsub("\n", "")
+    self:write(("%d line%s in %s\n"):format(count, count == 1 and "" or "s", path))
 end)
 
 command("quit", "", "leave, as Ctrl-D does", function () return {what = "quit"} end)
@@ -268,10 +275,18 @@ function session:command(line)
     local name, rest = line:match("^:%s*(%w*)%s*(.-)%s*$")
     local about = commands[name]
     if about then return about[3](self, rest, line) end
-    local names = {}
-    for i, known in ipairs(commands) do names[i] = ":" .. known end
-    self:fail(("no command ':%s'; there are %s"):format(name or "", concat(names, " ")))
+    if name == "" then return self:fail("after : comes a command; :help lists them") end
+    local come_near = near(name, commands)
+    if #come_near > 0 then return self:fail(("no command ':%s'; near it: :%s"):format(name, concat(come_near, " :"))) end
+    self:fail(("no command ':%s'; there are :%s"):format(name, concat(commands, " :")))
 end
+
+-- What is said to words that mean something elsewhere, where they are no globals.
+local meant = {
+    help = ":help tells what can be done here, ?name of a function, as in ?comm.bcast",
+    quit = ":quit or Ctrl-D leaves",
+    exit = ":quit or Ctrl-D leaves",
+}
 
 -- "0,2-3 code" → "0,2-3", "code"
 local function chosen(text)
@@ -298,13 +313,18 @@ function session:line(line, timed)
         local name = line:match("^%s*%?%s*(.-)%s*$")
         if name == "" then return self:command(":help") end
         return self:write(help.text(name, self.width()) .. "\n")
-    elseif line:find("^%s*:%s*%a") and not line:find("^%s*::") then
+    elseif line:find("^%s*:%s*%f[%a\0]") then
         return self:command(line:match("^%s*(.*)$"))
     end
     if line:find("^%s*$") then return end
     local code = self:complete(line)
     if not code then return end
-    self.lines[#self.lines + 1] = (timed and ":time " or "") .. typed .. code:sub(#line + 1)
+    local word = code:match("^%s*(%a+)%s*$")
+    if meant[word] and rawget(globals, word) == nil then return self:write(meant[word] .. "\n") end
+    local f, wrong = compile(code)
+    if not f then return self:fail(wrong) end
+    self:remember()
+    self.ran[#self.ran + 1] = (timed and ":time " or "") .. typed .. code:sub(#line + 1)
     return self:run(code, on, timed)
 end
 
@@ -321,7 +341,7 @@ local function lead(self)
         self.history = require "mpi.history" (self.prompt.makefolder)
         self.completer = require "mpi.complete" (self.prompt.entries, commands)
         if self.first then
-            for _, line in ipairs(self.history.lines()) do self.prompt.remember(line) end
+            for _, entry in ipairs(self.history.entries()) do self.prompt.remember(entry) end
         end
     end
     if self.atterminal and self.first then self:write(self:greeting()) end
@@ -329,6 +349,7 @@ local function lead(self)
     repeat
         local line, why = self:read("> ", "_PROMPT")
         if line then ending = self:line(line) elseif why == "end" then ending = {what = "quit"} end
+        self:remember()
     until ending
     ending.status = ending.status or self.strict and self.failed and 1 or 0
     everybody(ending)
@@ -357,7 +378,7 @@ function repl.run(options)
             prompt = require "mpi.prompt", show = show,
             atterminal = options.atterminal, strict = options.strict and not options.atterminal, colour = colour,
             width = function () return options.atterminal and columns() or 80 end,
-            first = options.first, limit = 0, lines = {},
+            first = options.first, limit = 0, ran = {}, entered = {},
         }, session))
     else
         ending = follow()
