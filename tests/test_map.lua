@@ -177,6 +177,7 @@ end
 function TestInto:test_what_is_no_number_raises_with_its_item()
     local e = failure(comm.map, comm, function (i) return i == 4 and "four" or i end, 7, {into = array.zeros(7)})
     lu.assertEquals(e.index, 4)
+    lu.assertEquals(e.message, "cannot put a string into an array of float64")
 end
 
 TestErrors = {}
@@ -197,6 +198,37 @@ function TestErrors:test_an_error_in_any_task_raises_the_same_on_every_rank_and_
             end
         end
     end)
+end
+
+local function innermost(t) local value = t.x.y return value end
+local function outer() local value = innermost {} return value end
+
+function TestErrors:test_the_traceback_is_of_the_whole_task_and_of_nothing_else()
+    for _, opts in ipairs {{}, {seed = 1, trace = true}, {isolate = true}, {errors = "collect"}} do
+        local fine, e, info = pcall(comm.map, comm, outer, 3, opts)
+        e = fine and info.errors[1] or e
+        lu.assertStrMatches(e.traceback, e.message:gsub("%p", "%%%0") .. "\nstack traceback:\n\ttests/test_map.lua:%d+: in [^\n]*'innermost'"
+            .. "\n\ttests/test_map.lua:%d+: in [^\n]+")
+        fine, e, info = pcall(comm.map, comm, function () local value = nil + 1 return value end, 3, opts)
+        e = fine and info.errors[1] or e
+        lu.assertStrMatches(e.traceback, "[^\n]*\nstack traceback:\n\ttests/test_map.lua:%d+: in [^\n]+")
+    end
+end
+
+function TestErrors:test_without_lua_code_in_the_task_there_is_no_traceback()
+    for _, opts in ipairs {{}, {isolate = true}} do
+        local e = failure(comm.map, comm, math.sqrt, {"x"}, opts)
+        lu.assertEquals(e.message, "bad argument #1 to 'math.sqrt' (number expected, got string)")
+        lu.assertEquals(e.traceback, e.message)
+    end
+    local e = failure(comm.map, comm, function () repeat until false end, 1, {isolate = true, tries = 1, timeout = 0.05})
+    lu.assertEquals({e.message, e.traceback}, {"took longer than its timeout (0.05 s)", "took longer than its timeout (0.05 s)"})
+end
+
+function TestErrors:test_a_result_that_cannot_be_added_is_told_without_the_machinerys_place()
+    local text = tostring(failure(comm.mapreduce, comm, function () end, 3)) -- found by a task or by who combines
+    lu.assertStrContains(text, "attempt to perform arithmetic on a nil value (local 'result')")
+    lu.assertNotStrContains(text, "mpi/")
 end
 
 function TestErrors:test_errors_everywhere_raise_that_of_the_lowest_item()

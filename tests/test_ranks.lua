@@ -30,7 +30,7 @@ function TestRanks:test_a_failure_travels()
 end
 
 local function described(value)
-    local _, description = xpcall(error, ranks.described, value, 0)
+    local _, description = xpcall(function () error(value, 0) end, ranks.described)
     return description
 end
 

@@ -34,7 +34,7 @@ local comm = {}
 
 ---@class mpi.task_error What a task raised.
 ---@field message string what `tostring` gives of the value that was raised
----@field traceback string of the task
+---@field traceback string the message and, when the task was in Lua code, the calls in it that led to the error
 ---@field rank integer on which it ran
 ---@field index integer the item
 ---@field value any what was raised

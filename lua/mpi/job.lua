@@ -2,6 +2,7 @@
 local mpi = require "mpi"
 local handout = require "mpi.handout"
 local isolate = require "mpi.isolate"
+local trace = require "mpi.trace"
 
 local take, move = handout.take, table.move
 
@@ -15,7 +16,7 @@ local task_error = mpi.register("mpi.task_error", {
 
 local function text_of(value)
     local fine, text = pcall(tostring, value)
-    return fine and text or ("(error object is a %s value)"):format(type(value))
+    return fine and trace.message(text) or ("(error object is a %s value)"):format(type(value))
 end
 
 -- The script's line, before a text; what is compiled in is not meant.
@@ -31,23 +32,22 @@ local function placed(text)
     end
 end
 
--- The traceback of a task, without what called the task.
-local function traceback_of(text, level)
-    text = debug.traceback(text, level + 1)
-    for _, caller in ipairs {"mpi/isolate%.lua", "mpi/map%.lua"} do
-        text = text:gsub("\n[^\n]*%f[%w]" .. caller .. ":.*$", "")
-    end
-    return (text:gsub("\n\t%[C%]: in function 'xpcall'$", ""))
-end
-
 -- Errors that isolated tasks sent, which are not to be wrapped again
 local sent = setmetatable({}, {__mode = "k"})
 
-local function new_error(value, rank, index, level)
+-- From within the handler of the error, unless that has left its `trail`.
+local function new_error(value, rank, index, trail)
     if sent[value] then return value end
     local message = text_of(value)
-    return setmetatable({message = message, value = value, rank = rank, index = index,
-                         traceback = traceback_of(message, level + 1)}, task_error)
+    return setmetatable({message = message, value = type(value) == "string" and message or value, rank = rank, index = index,
+                         traceback = trail or trace.traceback(message)}, task_error)
+end
+
+-- The error of a loop's body, which ends the loop. When nothing will catch it, its message has the traceback already.
+local function new_body_error(value, rank, index)
+    local text = text_of(value)
+    local message = type(value) == "string" and trace.head(text) or nil
+    return new_error(message or value, rank, index, text)
 end
 
 -- The error as it travels; a value that cannot becomes its text.
@@ -334,6 +334,6 @@ local function distribute(own, job)
 end
 
 return {
-    text_of = text_of, placed = placed, new_error = new_error, packed_error = packed_error, sent = sent,
+    text_of = text_of, placed = placed, new_error = new_error, new_body_error = new_body_error, packed_error = packed_error, sent = sent,
     job_of = job_of, distribute = distribute, start = start,
 }

@@ -10,7 +10,8 @@ local journal = require "mpi.journal"
 
 local take, clock = handout.take, handout.clock
 local move = table.move
-local text_of, placed, new_error, packed_error, sent = jobs.text_of, jobs.placed, jobs.new_error, jobs.packed_error, jobs.sent
+local text_of, placed = jobs.text_of, jobs.placed
+local new_error, new_body_error, packed_error, sent = jobs.new_error, jobs.new_body_error, jobs.packed_error, jobs.sent
 local job_of, distribute, start = jobs.job_of, jobs.distribute, jobs.start
 
 local map = {}
@@ -78,7 +79,7 @@ local function isolated(job, rank)
     local run = isolate.new {memory = job.memory, timeout = job.timeout, tries = job.tries, seeded = job.seed ~= nil}
     return function (x, i)
         local function handler(value)
-            local e = new_error(value, rank, i, 2)
+            local e = new_error(value, rank, i)
             if not pcall(mpi.pack, e) then e.value = e.message end
             return e
         end
@@ -115,7 +116,7 @@ local function dressed(h, job, rank, told, record)
         local task, errors = f, {}
         told.errors = errors
         f = function (x, i)
-            local fine, y = xpcall(task, function (value) return packed_error(new_error(value, rank, i, 2)) end, x, i)
+            local fine, y = xpcall(task, function (value) return packed_error(new_error(value, rank, i)) end, x, i)
             if fine then return y end
             errors[#errors + 1] = y
         end
@@ -138,7 +139,7 @@ end
 -- number of the item under way
 local function work(h, job, rank, at, body)
     local state = job.seed and handout.random()
-    local fine, failure = xpcall(body, function (value) return new_error(value, rank, job.reading or at(), 2) end)
+    local fine, failure = xpcall(body, function (value) return new_error(value, rank, job.reading or at()) end)
     if state then handout.random(state) end
     if fine then return end
     h:stop()
@@ -397,8 +398,8 @@ end
 -- Reduce --------------------------------------------------------------------------------------------------------------
 
 local function combiner(op)
-    if op == nil or op == mpi.SUM then return function (a, b) return a + b end end
-    if op == mpi.PROD then return function (a, b) return a * b end end
+    if op == nil or op == mpi.SUM then return function (result, other) return result + other end end
+    if op == mpi.PROD then return function (result, other) return result * other end end
     if type(op) == "function" then return op end
     local combine = handout.combine
     return function (a, b) return combine(op, a, b) end
@@ -454,7 +455,7 @@ end
 -- The next first and last; at the end the ranks meet, and nil comes.
 function loop:take(next_range)
     if self.over then return nil end
-    local fine, first, last = xpcall(next_range, function (value) return new_error(value, self.rank, self.job.reading, 2) end, self.h)
+    local fine, first, last = xpcall(next_range, function (value) return new_error(value, self.rank, self.job.reading) end, self.h)
     if fine and first then return first, last end
     if not fine then self.h:stop() end
     self:meet(not fine and first or nil)
@@ -464,7 +465,7 @@ end
 function loop:__close(failure)
     if self.over then return end
     self.h:stop()
-    if failure ~= nil then failure = new_error(failure, self.rank, self.at, 2) end
+    if failure ~= nil then failure = new_body_error(failure, self.rank, self.at) end
     self:meet(failure)
 end
 
@@ -689,7 +690,7 @@ end
 function results:__close(failure)
     if self.over then return end
     self.h:stop()
-    if failure ~= nil then self.failure = new_error(failure, self.rank, self.i - 1, 2) end
+    if failure ~= nil then self.failure = new_body_error(failure, self.rank, self.i - 1) end
     self:finish()
 end
 

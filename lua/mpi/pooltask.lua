@@ -48,12 +48,6 @@ function operations.exec(code)
     return load(code, "=exec", "t")()
 end
 
--- A traceback without the pool's own part.
-local function trimmed(traceback)
-    local from = traceback:find "\n[^\n]*\n[^\n]*mpi/pool%a*%.lua:"
-    return from and traceback:sub(1, from - 1) or traceback
-end
-
 local function outcome(began, fine, ...)
     local ended = clock()
     if fine then
@@ -63,7 +57,6 @@ local function outcome(began, fine, ...)
     end
     local description = ...
     if type(description) ~= "table" then description = {message = tostring(description)} end
-    if description.traceback then description.traceback = trimmed(description.traceback) end
     return false, mpi.pack(description), began, ended
 end
 

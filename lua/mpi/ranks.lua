@@ -1,5 +1,6 @@
 -- What several ranks have to say, as few words: equal texts merged, each with the ranks it comes from.
 
+local trace = require "mpi.trace"
 local mpi = package.loaded.mpi -- nil where there is only text to merge
 
 local ipairs, table = ipairs, table -- whatever a line at the prompt does to the globals
@@ -89,14 +90,14 @@ end
 --- travel.
 function ranks.described(value)
     if getmetatable(value) == failure then return value.errors[1] end
-    local text = type(value) == "string" and value or nil
+    local text = type(value) == "string" and trace.message(value) or nil
     if not text then
         local fine, said = pcall(tostring, value)
         local meta = getmetatable(value)
         local speaks = type(meta) == "table" and meta.__tostring or type(value) == "number"
         text = fine and speaks and said or ("(error object is a %s value)"):format(type(value))
     end
-    local described = {message = text, traceback = debug.traceback(text, 2)}
+    local described = {message = text, traceback = trace.traceback(text)}
     if type(value) ~= "string" and pcall(mpi.pack, value) then described.value = value end
     return described
 end

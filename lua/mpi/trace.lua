@@ -1,0 +1,61 @@
+-- Messages and tracebacks of errors as the script's author wants them: what is compiled in does not appear.
+
+local trace = {}
+
+-- Modules that call tasks, and how they do: nothing above these lines of a traceback is the task's own.
+local callers = {map = true, isolate = true, pool = true, pooldesk = true, poolmap = true, pooltask = true}
+local function is_caught(line)
+    return line == "\t[C]: in function 'xpcall'" or line:find "^\t%[C%]: in function 'mpi%.[%w.]*%.run'$"
+end
+
+local TAIL_CALLS = "\t(...tail calls...)"
+
+--- The text and, below "stack traceback:", the calls that led to the error, from within its handler: without those of
+--- modules compiled in and of what called the task. Only the text when no call of Lua code is left.
+function trace.traceback(text)
+    local lines, speaks = {}, false
+    for line in debug.traceback("", 1):gmatch "\n(\t[^\n]+)" do
+        local module = line:match "^\tmpi/([%w_]+)%.lua:"
+        if is_caught(line) or module and callers[module] and #lines > 0 then break end
+        local idle = line == TAIL_CALLS or line == "\t[C]: in function 'error'"
+        if not module and (#lines > 0 or not idle) then
+            lines[#lines + 1] = line
+            speaks = speaks or line ~= TAIL_CALLS and not line:find "^\t%[C%]:"
+        end
+    end
+    if lines[#lines] == TAIL_CALLS then table.remove(lines) end
+    return speaks and text .. "\nstack traceback:\n" .. table.concat(lines, "\n") or text
+end
+
+-- The C function that raised the error whose handler runs, as modules call it.
+local function raised_by()
+    local level = 2
+    local at = debug.getinfo(level, "Sf")
+    while at and (at.what ~= "C" or at.func == xpcall) do
+        level = level + 1
+        at = debug.getinfo(level, "Sf")
+    end
+    for name, module in pairs(package.loaded) do
+        for key, f in pairs(at and type(module) == "table" and module or {}) do
+            if f == at.func then return name == "_G" and key or ("%s.%s"):format(name, key) end
+        end
+    end
+end
+
+--- An error's message, from within its handler: what a function of C's said to its caller is without that place when it
+--- is compiled in, and says its name, not that of the caller's local.
+function trace.message(text)
+    local rest = text:match "^mpi/[%w_]+%.lua:%d+: (.*)$"
+    if not rest then return text end
+    local argument, complaint = rest:match "^(bad argument #%d+ to )'[%w_]+' (.*)$"
+    local name = argument and raised_by()
+    return name and ("%s'%s' %s"):format(argument, name, complaint) or rest
+end
+
+--- The message of a text that may have a traceback below it.
+function trace.head(text)
+    local below = text:find "\nstack traceback[%w ]*:\n"
+    return below and text:sub(1, below - 1) or text
+end
+
+return trace
