@@ -42,6 +42,15 @@ void lm_newkind(lua_State *L, const lm_kind *kind, const luaL_Reg *methods, cons
     lua_remove(L, -2);
 }
 
+void lm_addline(lua_State *L, luaL_Buffer *b, int n)
+{
+    for (int i = 1; i <= n; i++) {
+        if (i > 1) luaL_addchar(b, '\t');
+        luaL_tolstring(L, i, NULL);
+        luaL_addvalue(b);
+    }
+}
+
 const char *lm_unknownoption(lua_State *L, int index, const char *const names[])
 {
     lua_pushnil(L);

@@ -30,6 +30,9 @@ void *lm_new(lua_State *L, const lm_kind *kind, int values);
    Called once in luaopen, so that no object ever meets a half-built one. */
 void lm_newkind(lua_State *L, const lm_kind *kind, const luaL_Reg *methods, const luaL_Reg *metamethods);
 
+/* Adds the first n values on the stack as print shows them: by tostring, a tab between two. */
+void lm_addline(lua_State *L, luaL_Buffer *b, int n);
+
 /* NULL when the table at index has only the options named in the NULL-ended list; else what is wrong, pushed as text. */
 const char *lm_unknownoption(lua_State *L, int index, const char *const names[]);
 

@@ -302,11 +302,7 @@ static int protected_line(lua_State *L)
     int n = lua_gettop(L);
     luaL_Buffer b;
     luaL_buffinit(L, &b);
-    for (int i = 1; i <= n; i++) {
-        if (i > 1) luaL_addchar(&b, '\t');
-        luaL_tolstring(L, i, NULL);
-        luaL_addvalue(&b);
-    }
+    lm_addline(L, &b, n);
     luaL_pushresult(&b);
     return 1;
 }

@@ -1,5 +1,7 @@
 #include "output.h"
 
+#include "object.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <lauxlib.h>
@@ -77,11 +79,7 @@ static int output_print(lua_State *L)
     int n = lua_gettop(L);
     luaL_Buffer b;
     luaL_buffinit(L, &b);
-    for (int i = 1; i <= n; i++) {
-        if (i > 1) luaL_addchar(&b, '\t');
-        luaL_tolstring(L, i, NULL);
-        luaL_addvalue(&b);
-    }
+    lm_addline(L, &b, n);
     luaL_addchar(&b, '\n');
     luaL_pushresult(&b);
     size_t left;
