@@ -226,6 +226,18 @@ return function (size, colour)
         return lines(table.concat(out, ", ") .. "; the others are done", "", "", "33")
     end
 
+    --- Tells of ranks that do not stop though they were asked, from the states by rank: code in Lua stops at once. Rank 0
+    --- tells the others, so while it goes on nothing is known of them. nil when there is nothing to tell.
+    function show.stuck(states)
+        local going = {}
+        for i = 1, states[1] == "running" and 1 or size do
+            if states[i] == "running" then going[#going + 1] = i - 1 end
+        end
+        if #going == 0 then return nil end
+        return lines(("%s %s still in a C function; Ctrl-C again ends the session"):format(ranks.text(going),
+            #going == 1 and "is" or "are"), "", "", "33")
+    end
+
     --- What is wrong with a line before it runs.
     function show.complaint(message) return lines(message, "", "", "31") end
 

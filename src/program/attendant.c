@@ -19,7 +19,7 @@
 
 #define STREAM 1.0 /* seconds after which output is shown before the line's end */
 #define LOOK 50    /* milliseconds */
-#define AGAIN 1.0  /* seconds within which a second Ctrl-C ends the session */
+#define AGAIN 1.0  /* seconds within which a second Ctrl-C ends the session, and after which ranks that go on are named */
 
 static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER; /* held by whoever looks at the output or changes what follows */
 static pthread_cond_t change = PTHREAD_COND_INITIALIZER;
@@ -27,6 +27,7 @@ static bool started, running, late; /* late: it has reached its limit */
 static bool more; /* there was output to show, and there may be more */
 static atomic_bool stop;
 static double stopped = -AGAIN; /* when Ctrl-C came last, in this line */
+static bool named; /* it was told which ranks do not stop: the next Ctrl-C ends the session */
 static double began, limit; /* limit: seconds, 0: none */
 static lua_State *formatter; /* of its own, for lua/mpi/show.lua, whose functions are in the table at index 1 */
 
@@ -42,6 +43,8 @@ static double now(void)
 /* What Ctrl-C does without a prompt: to the whole job. */
 static void end_session(void)
 {
+    static const char text[] = "Ctrl-C again: the session ends\n";
+    lm_show(text, sizeof text - 1);
     lm_closetty();
     signal(SIGINT, SIG_DFL);
     kill(lm_undermpirun() ? getppid() : getpid(), SIGINT);
@@ -76,9 +79,24 @@ static int stream(lua_State *L)
     return 0;
 }
 
-/* Tells what went wrong in the formatter. */
-static void complain(void)
+/* stuck(show) runs in the formatter under lua_pcall: shows who does not stop. */
+static int stuck(lua_State *L)
 {
+    lua_getfield(L, 1, "stuck");
+    lua_pushcfunction(L, lm_pushstates);
+    lua_call(L, 0, 1);
+    if (!lua_istable(L, -1)) return 0;
+    show_result(L, 1);
+    named = lua_isstring(L, -1);
+    return 0;
+}
+
+/* Runs one of these; tells what goes wrong in it. */
+static void run_formatter(lua_CFunction f)
+{
+    lua_pushcfunction(formatter, f);
+    lua_pushvalue(formatter, 1);
+    if (lua_pcall(formatter, 1, 0, 0) == LUA_OK) return;
     const char *text = lua_pushfstring(formatter, "%s\n", lua_tostring(formatter, -1));
     lm_show(text, strlen(text));
     lua_settop(formatter, 1);
@@ -92,17 +110,14 @@ static void attend(void)
     double t = now();
     int stops = lm_ttyfd() >= 0 ? lm_typedahead() : 0;
     if (stops > 0) {
-        if (stops > 1 || t - stopped < AGAIN) end_session();
+        if (stops > 1 || named || t - stopped < AGAIN) end_session();
         stopped = t;
         stop = true;
     }
+    if (stopped >= began && t - stopped >= AGAIN && !named) run_formatter(stuck);
     t -= began;
     if (limit > 0 && t > limit && !late) stop = late = true;
-    if (t > STREAM) {
-        lua_pushcfunction(formatter, stream);
-        lua_pushvalue(formatter, 1);
-        if (lua_pcall(formatter, 1, 0, 0) != LUA_OK) complain();
-    }
+    if (t > STREAM) run_formatter(stream);
 }
 
 static void *thread(void *unused)
@@ -171,7 +186,7 @@ static int attendant_begin(lua_State *L)
     limit = seconds;
     began = now();
     running = true;
-    stop = late = false;
+    stop = late = named = false;
     stopped = -AGAIN;
     pthread_cond_signal(&change);
     pthread_mutex_unlock(&turn);
