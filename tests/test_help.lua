@@ -265,4 +265,16 @@ function TestHelp:test_the_reference_has_every_name_once()
     lu.assertEquals(wrong, {})
 end
 
+function TestHelp:test_the_reference_is_readable_as_it_is_with_a_width()
+    local reference = help.markdown(70)
+    lu.assertNil(reference:find('<a id="', 1, true))
+    lu.assertNil(reference:find("](#", 1, true))
+    local long = {}
+    for _, line in ipairs(long_lines(reference, 70)) do
+        if not line:find("^[#|]") then long[#long + 1] = line end
+    end
+    lu.assertEquals(long, {})
+    lu.assertStrContains(reference, "#### `comm:bcast(value[, root])")
+end
+
 os.exit(lu.run())

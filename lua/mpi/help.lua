@@ -231,8 +231,8 @@ local function fill(text, width, first, others)
     return table.concat(lines, "\n")
 end
 
--- A text of paragraphs, items of lists and code (which is four columns to the right and stays as it is); without a width
--- all of it stays.
+-- A text of paragraphs and items of lists; code (four columns to the right), tables and headings stay as they are, and
+-- without a width all of it.
 local function filled(text, width)
     if not width then return text end
     local out, paragraph, start = {}, {}, ""
@@ -242,7 +242,7 @@ local function filled(text, width)
     end
     for line in (text .. "\n"):gmatch("(.-)\n") do
         local item, rest = line:match("^(%s?%s?%s?%- )(.*)$")
-        if not line:find("%S") or #paragraph == 0 and line:find("^    ") or line:find("^|") then
+        if not line:find("%S") or #paragraph == 0 and line:find("^    ") or line:find("^[|#]") then
             finish()
             out[#out + 1] = line
         elseif item then
@@ -386,11 +386,11 @@ end
 
 local function anchor(name) return ('<a id="%s"></a>'):format(name) end
 
-local function entry_markdown(entry, write)
+local function entry_markdown(entry, write, mark)
     if entry.kind == "section" then
         write("### ", entry.signature, "\n\n")
     else
-        write("#### ", anchor(entry.kind == "class" and entry.signature or entry.name), "`", heading(entry), "`\n\n")
+        write("#### ", mark(entry.kind == "class" and entry.signature or entry.name), "`", heading(entry), "`\n\n")
     end
     for _, form in ipairs(entry.overloads or {}) do write("`", form, "`\n\n") end
     if entry.text ~= "" then write(entry.text, "\n\n") end
@@ -406,29 +406,31 @@ local function entry_markdown(entry, write)
     if #entry.params + #entry.returns + #entry.operators + #entry.values > 0 then write("\n") end
 end
 
---- The whole reference as Markdown.
-function help.markdown()
+--- The whole reference as Markdown. With a width it is for reading as it is: without links, in lines of so many columns.
+function help.markdown(width)
     local out = {}
+    local mark = width and function () return "" end or anchor
     local function write(...)
         for i = 1, select("#", ...) do out[#out + 1] = (select(i, ...)) end
     end
     write("# Reference\n\n")
     for _, chapter in ipairs(chapters()) do
-        write("- [", chapter.title, "](#", chapter.name, "): ")
+        write("- ", width and chapter.title or ("[%s](#%s)"):format(chapter.title, chapter.name), ": ")
         local links = {}
         for _, entry in ipairs(chapter.entries) do
             if entry.kind == "function" then
-                links[#links + 1] = ("[%s](#%s)"):format(entry.name:match("[^.]+$"), entry.name)
+                local member = entry.name:match("[^.]+$")
+                links[#links + 1] = width and member or ("[%s](#%s)"):format(member, entry.name)
             end
         end
         write(table.concat(links, " "), "\n")
     end
     for _, chapter in ipairs(chapters()) do
-        write("\n## ", anchor(chapter.name), chapter.title, "\n\n")
+        write("\n## ", mark(chapter.name), chapter.title, "\n\n")
         if chapter.text ~= "" then write(chapter.text, "\n\n") end
-        for _, entry in ipairs(chapter.entries) do entry_markdown(entry, write) end
+        for _, entry in ipairs(chapter.entries) do entry_markdown(entry, write, mark) end
     end
-    return (table.concat(out):gsub(" +\n", "\n"):gsub("\n\n\n+", "\n\n"))
+    return filled((table.concat(out):gsub(" +\n", "\n"):gsub("\n\n\n+", "\n\n")), width)
 end
 
 return setmetatable(help, {__call = function (_, name) return help.text(name) end})

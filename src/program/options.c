@@ -30,7 +30,7 @@ static const char help[] =
     "  --check=WHEN    compare the ranks' collective calls: first (1000 on a communicator), all, none\n"
     "  --watch S       a rank that waits longer than S seconds says so (60; 0: never)\n"
     "  --strict        with -i and without a terminal: exit with 1 when a line failed\n"
-    "  --help, --version\n"
+    "  -h, --help, --version\n"
     "  --              stop handling options\n"
     "  -               stop handling options and execute standard input";
 
@@ -143,7 +143,7 @@ lm_options lm_readoptions(int argc, char **argv)
             rest[kept++] = argv[i++];
             break;
         }
-        if (!strcmp(option, "--help")) say(help);
+        if (!strcmp(option, "--help") || !strcmp(option, "-h")) say(help);
         if (!strcmp(option, "--version")) say(lm_version());
         if ((value = long_value(argc, argv, &i, "--hostfile"))) { hostfile = value; continue; }
         else if ((value = long_value(argc, argv, &i, "--check"))) read_check(value);

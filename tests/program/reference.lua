@@ -1,0 +1,11 @@
+-- The reference is printed, as Markdown or for a terminal, and its usage when asked for that.
+-- asan: no
+-- run: script -qec true /dev/null >/dev/null 2>&1 || { echo "skipped: no pseudo-terminals here"; exit 0; }
+-- run: [ "$(scripts/reference --help | wc -l)" = 1 ] && scripts/reference --help || exit 3
+-- run: scripts/reference --nonsense && exit 4
+-- run: scripts/reference | grep -o '^#### <a id="comm.bcast"></a>.comm:bcast' || exit 5
+-- run: TERM=xterm script -qec "stty cols 60; scripts/reference" /dev/null </dev/null | tr -d '\r' | grep '<a id\|^#### .comm:bcast'
+-- exit: 0
+-- stdout: usage: scripts/reference
+-- once: <a id
+-- stdout: #### `comm:bcast(value
