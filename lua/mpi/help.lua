@@ -415,7 +415,7 @@ function help.markdown(width)
     end
     write("# Reference\n\n")
     for _, chapter in ipairs(chapters()) do
-        write("- ", width and chapter.title or ("[%s](#%s)"):format(chapter.title, chapter.name), ": ")
+        write("- ", width and chapter.title or ("[%s](#%s)"):format(chapter.title, chapter.name))
         local links = {}
         for _, entry in ipairs(chapter.entries) do
             if entry.kind == "function" then
@@ -423,7 +423,7 @@ function help.markdown(width)
                 links[#links + 1] = width and member or ("[%s](#%s)"):format(member, entry.name)
             end
         end
-        write(table.concat(links, " "), "\n")
+        write(#links > 0 and ": " or "", table.concat(links, " "), "\n")
     end
     for _, chapter in ipairs(chapters()) do
         write("\n## ", mark(chapter.name), chapter.title, "\n\n")

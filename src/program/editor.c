@@ -10,10 +10,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 #include <wchar.h>
 
 #define REMEMBERED 5000 /* lines of history */
+#define LOOK 200 /* milliseconds between two looks at the terminal's size */
 #define CTRL_R 18
 #define ESCAPE 27
 
@@ -22,6 +24,56 @@ static History *history_of_lines;
 static const char *prompt;
 static lua_State *asking; /* the state that waits for the line; its index 2 is the completer */
 static bool interrupted, pasting;
+
+static void show(const char *text)
+{
+    for (size_t left = strlen(text); left > 0;) {
+        ssize_t n = write(lm_ttyfd(), text, left);
+        if (n <= 0) return;
+        text += n;
+        left -= (size_t)n;
+    }
+}
+
+/* --- the terminal's size ---------------------------------------------------------------------------------- */
+
+/* Under mpirun no signal tells of a new size: whoever waits for a key looks now and then. */
+static struct winsize size_known;
+
+static void move_by(wchar_t c, int columns, int *row, int *column)
+{
+    int width = c == L'\n' ? 0 : wcwidth(c);
+    if (c == L'\n' || *column + width > columns) *row += 1, *column = 0;
+    if (width > 0) *column += width;
+}
+
+/* How many rows the cursor is below the beginning of the prompt, where a row has so many columns. */
+static int rows_above(int columns)
+{
+    int row = 0, column = 0;
+    mbstate_t state = {0};
+    const char *text = prompt;
+    wchar_t c;
+    for (size_t n; (n = mbrtowc(&c, text, MB_CUR_MAX, &state)) > 0 && n < (size_t)-2; text += n) move_by(c, columns, &row, &column);
+    const LineInfoW *line = el_wline(editor);
+    for (const wchar_t *at = line->buffer; at < line->cursor; at++) move_by(*at, columns, &row, &column);
+    return row;
+}
+
+/* The terminal has broken the line anew, in rows of its new width: it is drawn in their place. */
+static void look_at_size(void)
+{
+    struct winsize size;
+    if (ioctl(lm_ttyfd(), TIOCGWINSZ, &size) || size.ws_col == 0) return;
+    if (size.ws_col == size_known.ws_col && size.ws_row == size_known.ws_row) return;
+    char above[24] = "\r\033[J";
+    int rows = rows_above(size.ws_col);
+    if (rows > 0) snprintf(above, sizeof above, "\r\033[%dA\033[J", rows);
+    size_known = size;
+    show(above);
+    el_resize(editor);
+    el_set(editor, EL_REFRESH);
+}
 
 /* --- keys ------------------------------------------------------------------------------------------------- */
 
@@ -33,6 +85,8 @@ static int next_byte(void)
         escape = false;
         return ESCAPE;
     }
+    while (!lm_awaitkey(LOOK)) look_at_size();
+    look_at_size(); /* what the key does is drawn in the present one */
     int byte = lm_key();
     if (byte == CTRL_R) {
         searching = true;
@@ -76,16 +130,6 @@ static unsigned char on_pasted(EditLine *e, int key)
     (void)e, (void)key;
     pasting = false;
     return CC_NORM;
-}
-
-static void show(const char *text)
-{
-    for (size_t left = strlen(text); left > 0;) {
-        ssize_t n = write(lm_ttyfd(), text, left);
-        if (n <= 0) return;
-        text += n;
-        left -= (size_t)n;
-    }
 }
 
 /* Calls the completer with the text on both sides of the cursor; the results are on the stack. */
@@ -203,6 +247,7 @@ int lm_edit(lua_State *L)
     interrupted = false;
     asking = L;
     el_resize(editor);
+    ioctl(lm_ttyfd(), TIOCGWINSZ, &size_known);
     int count;
     const char *line = el_gets(editor, &count);
     lm_ttyraw();

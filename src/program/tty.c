@@ -134,6 +134,11 @@ int lm_key(void)
     return n == 1 ? byte : -1;
 }
 
+bool lm_awaitkey(int milliseconds)
+{
+    return ended || ahead_first < ahead_last || poll(&(struct pollfd){keys, POLLIN, 0}, 1, milliseconds) > 0;
+}
+
 bool lm_keyready(void)
 {
     return ahead_first < ahead_last || (!ended && poll(&(struct pollfd){keys, POLLIN, 0}, 1, 0) > 0);

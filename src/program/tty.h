@@ -28,6 +28,9 @@ void lm_ttyraw(void);
 /* The next key, waited for; -1: there are no more. */
 int lm_key(void);
 
+/* Waits for the next key, at most so many milliseconds; whether lm_key need not wait. */
+bool lm_awaitkey(int milliseconds);
+
 /* Whether the next key is there already. */
 bool lm_keyready(void);
 
