@@ -231,6 +231,27 @@ function TestErrors:test_a_result_that_cannot_be_added_is_told_without_the_machi
     lu.assertNotStrContains(text, "mpi/")
 end
 
+function TestErrors:test_a_result_that_cannot_travel_is_told_with_its_item()
+    if size == 1 then return end
+    local function task(i) return i == 7 and coroutine.create(print) or {i} end
+    for _, n in ipairs {10, 20000} do
+        local text = failure(comm.map, comm, task, n)
+        lu.assertStrMatches(text, "tests/test_map.lua:%d+: the result of item 7 cannot travel: cannot send a thread")
+        lu.assertEquals(text, comm:bcast(text))
+    end
+    local fine, text = pcall(comm.map, comm, function (i) return i == size and coroutine.create(print) or i end, size,
+        {to = 0, schedule = "static"})
+    lu.assertEquals(fine, rank ~= 0 and rank ~= size - 1) -- who made it, and who was to have it
+    if not fine then lu.assertStrContains(text, ("the result of item %d cannot travel"):format(size)) end
+    lu.assertEquals((comm:map(square, 4)), squares(4))
+end
+
+function TestErrors:test_the_place_of_a_wrong_call_is_told_once()
+    lu.assertStrMatches(failure(comm.map, comm, "f", 3),
+        "tests/test_map.lua:%d+: [^ ]* ?bad argument #1 to 'map' %(function expected, got string%)")
+    lu.assertStrContains(message(comm.mapreduce, comm, square, 3, mpi.MAX), "got userdata; the operator is the option op, as in {op = mpi.MAX}")
+end
+
 function TestErrors:test_errors_everywhere_raise_that_of_the_lowest_item()
     local dup <close> = comm:dup()
     local e = failure(comm.map, comm, function (_, i)

@@ -120,7 +120,7 @@ function TestPool:test_a_task_cannot_use_its_pool()
         lu.assertEquals(message(pool[0].call, pool[0], function () the_future:get() end),
             "future:get: a task cannot use its pool  [rank 0]")
         lu.assertStrContains(message(pool.call, pool, function () return pool end),
-            "cannot send a table with a metatable that mpi.register has not named at value.f (upvalue 'pool')")
+            "a task cannot use its pool or a future, which is at value.f (upvalue 'pool')")
         _G.the_pool, _G.the_future = nil, nil
     end)
 end
@@ -287,6 +287,47 @@ function TestErrors:test_an_error_has_message_traceback_rank_and_value()
             -- asked again, it is the same
             lu.assertIs(select(2, pcall(future.get, future)), problem)
         end
+    end)
+end
+
+function TestErrors:test_a_mistake_is_told_at_the_scripts_line()
+    pooled(function (pool)
+        local future = pool:submit(math.abs, 1)
+        local function told(f) return raised(function () f() return nil end) end
+        lu.assertStrMatches(told(function () future.get() end),
+            "tests/test_pool.lua:%d+: bad argument #1 to 'get' %(mpi.future expected, got nil; a method is called with a colon, as future:get%(…%)%)")
+        for _, name in ipairs {"map", "imap", "starmap", "submit", "call", "size"} do
+            lu.assertStrMatches(told(function () pool[name](print, {1}) end), "tests/test_pool.lua:%d+: bad argument #1 to '" .. name
+                .. "' %(mpi.pool expected, got function; a method is called with a colon, as pool:" .. name .. "%(…%)%)")
+        end
+        lu.assertStrMatches(told(function () return future:get "x" end), "tests/test_pool.lua:%d+: bad argument #1 to 'get' .*")
+        local problem = raised(pool.starmap, pool, math.max, {1, 2})
+        lu.assertEquals(problem.message, "starmap: the item is a number, not a list of arguments")
+        future = pool:submit(math.sqrt)
+        lu.assertEquals(raised(future.get, future).message, "bad argument #1 to 'math.sqrt' (number expected, got no value)")
+    end)
+end
+
+function TestErrors:test_unknown_options_are_told_with_those_a_pool_takes()
+    pooled(function (pool)
+        lu.assertEquals(message(pool.imap, pool, print, 3, {chunks = 1}), "bad argument #3 to 'imap' (unknown option 'chunks'; known are: "
+            .. "ordered schedule chunk seed progress ahead isolate memory timeout tries)")
+    end)
+end
+
+function TestErrors:test_a_task_that_has_its_pool_or_a_future_is_told_so()
+    pooled(function (pool)
+        local future = pool:submit(math.abs, 1)
+        local function uses_future() return future:get() end
+        for _, part in ipairs {pool, pool[size - 1]} do
+            lu.assertEquals(message(part.map, part, function () return pool:size() end, 3),
+                "a task cannot use its pool or a future, which is at value.f (upvalue 'pool')")
+            lu.assertEquals(message(part.submit, part, uses_future),
+                "a task cannot use its pool or a future, which is at value.f (upvalue 'future')")
+            lu.assertStrContains(message(function () for _ in part:imap(uses_future, 2) do end end), "a task cannot use its pool or a future")
+            lu.assertStrContains(message(part.submit, part, print, setmetatable({}, {})), "a table with a metatable that mpi.register has not named")
+        end
+        future:get()
     end)
 end
 

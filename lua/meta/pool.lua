@@ -159,6 +159,9 @@ local future = {}
 --- Waits for the task and gives what it returned; again, the same.
 ---
 --- Raises the task's error, an object as described above, "timeout" when the time is over, or "cancelled".
+---
+--- A task that only rank 0 can do (as every one in a pool of one rank) is begun by who waits for it and done to its end:
+--- the limit does not stop it.
 ---@param timeout? number seconds; without, as long as it takes
 ---@return any ...
 function future:get(timeout) end

@@ -19,17 +19,13 @@ local function text_of(value)
     return fine and trace.message(text) or ("(error object is a %s value)"):format(type(value))
 end
 
--- The script's line, before a text; what is compiled in is not meant.
+-- The script's line, before a text, which may have it at its end: "[0-3] bad argument … at file:1".
 local function placed(text)
-    local level = 2
-    while true do
-        local at = debug.getinfo(level, "Sl")
-        if not at then return text end
-        if at.currentline > 0 and not at.source:find "^@mpi/" then
-            return ("%s:%d: %s"):format(at.short_src, at.currentline, text)
-        end
-        level = level + 1
-    end
+    local place = trace.place()
+    if not place then return text end
+    local before = text:sub(-#place - 4) == " at " .. place and text:sub(1, -#place - 5)
+    if before and before:find "^%[" and not before:find("; [", 1, true) then text = before end
+    return place .. ": " .. text
 end
 
 -- Errors that isolated tasks sent, which are not to be wrapped again
@@ -43,11 +39,10 @@ local function new_error(value, rank, index, trail)
                          traceback = trail or trace.traceback(message)}, task_error)
 end
 
--- The error of a loop's body, which ends the loop. When nothing will catch it, its message has the traceback already.
-local function new_body_error(value, rank, index)
-    local text = text_of(value)
-    local message = type(value) == "string" and trace.head(text) or nil
-    return new_error(message or value, rank, index, text)
+-- The error of a loop's body, which ends the loop.
+local function new_body_error(problem, rank, index)
+    local value, trail = trace.raised(problem)
+    return new_error(value, rank, index, trail or text_of(value))
 end
 
 -- The error as it travels; a value that cannot becomes its text.
@@ -143,7 +138,9 @@ local function job_of(comm, call, f, items, opts, first)
         if not callable(f) then wrong(1, ("function expected, got %s"):format(type(f))) end
     end
     if opts ~= nil and type(opts) ~= "table" then
-        wrong(first + 1, ("table of options expected, got %s"):format(type(opts)))
+        local hint = call == "mapreduce" and (handout.is_operator(opts) or type(opts) == "function")
+            and "; the operator is the option op, as in {op = mpi.MAX}" or ""
+        wrong(first + 1, ("table of options expected, got %s%s"):format(type(opts), hint))
         opts = nil
     end
     local names, known = options_of[call], {}
@@ -335,5 +332,5 @@ end
 
 return {
     text_of = text_of, placed = placed, new_error = new_error, new_body_error = new_body_error, packed_error = packed_error, sent = sent,
-    job_of = job_of, distribute = distribute, start = start,
+    options_of = options_of, job_of = job_of, distribute = distribute, start = start,
 }

@@ -248,6 +248,29 @@ local function gathered(results, segments)
     return list
 end
 
+-- The first of the results that cannot travel, as {its item, why}; else false.
+local function refused(values, segments, in_place)
+    local k = 0
+    for s = 1, #segments, 2 do
+        for i = segments[s], segments[s + 1] do
+            k = k + 1
+            local fine, text = pcall(mpi.pack, values[in_place and i or k])
+            if not fine then return {i, text} end
+        end
+    end
+    return false
+end
+
+local function raise_refused(list)
+    local first
+    for _, entry in ipairs(list) do
+        if entry and (not first or entry[1] < first[1]) then first = entry end
+    end
+    if first then
+        error(placed(("the result of item %d cannot travel: %s"):format(first[1], (first[2]:gsub(" at value$", "")))), 0)
+    end
+end
+
 -- Brings the results together where they are wanted, else nil. `results` is nil unless this rank's are there already.
 local function bring(own, job, n, values, segments, done, results)
     local rank, place = own:rank(), handout.place
@@ -259,22 +282,32 @@ local function bring(own, job, n, values, segments, done, results)
         place(results, values, segments)
         return results
     elseif job.to == "all" and n <= MANY then
-        for _, entry in ipairs(own:allgather {values, segments}) do place(results, entry[1], entry[2]) end
+        local fine, all = pcall(own.allgather, own, {values, segments})
+        if not fine then
+            if all:find "cannot send" then raise_refused(own:allgather(refused(values, segments))) end
+            error(all, 0)
+        end
+        for _, entry in ipairs(all) do place(results, entry[1], entry[2]) end
         return results
     end
     -- the values as numbers or encoded, so that only those who want them decode them; a head goes first
     local numbers, floats, text
+    local unsent = false
     if (job.to == "all" or not here) and done > 0 then
         numbers, floats = handout.numbers(values, done, direct and segments or {1, done})
-        if not numbers then text = mpi.pack(direct and gathered(values, segments) or values) end
+        if not numbers then
+            local fine, packed = pcall(mpi.pack, direct and gathered(values, segments) or values)
+            if fine then text = packed else unsent = refused(values, segments, direct) end
+        end
     end
-    local head = {numbers and done or nil, floats, segments, text and #text}
+    local head = {numbers and done or nil, floats, segments, text and #text, unsent}
     if here and not direct then place(results, values, segments) end
     if job.to ~= "all" then
         if not here then
             own:send({head, text}, job.to, 0)
             if numbers then own:Send(numbers, job.to, 0) end
         end
+        local unsent_ones = {unsent}
         for r = 0, own:size() - 1 do
             if here and r ~= rank then
                 local message = own:recv(r, 0)
@@ -282,11 +315,16 @@ local function bring(own, job, n, values, segments, done, results)
                 local list = other[1] and mpi.array.empty(other[1], "int64")
                 if list then own:Recv(list, r, 0) end
                 if list or bytes then place(results, list or mpi.unpack(bytes), other[3], other[2]) end
+                unsent_ones[#unsent_ones + 1] = other[5]
             end
         end
+        raise_refused(unsent_ones)
         return results
     end
     local heads, size, later = own:allgather(head), 0, {}
+    local unsent_ones = {}
+    for r, other in ipairs(heads) do unsent_ones[r] = other[5] end
+    raise_refused(unsent_ones)
     for _, other in ipairs(heads) do size = size + 8 * (other[1] or 0) + (other[4] or 0) end
     for r, other in ipairs(heads) do
         local list
@@ -765,7 +803,7 @@ function map.mapreduce(comm, f, items, opts)
         all, first = meet(h, failure, told)
         if first then error(first, 0) end
         local lists = own:gather(parts, job.root)
-        if lists then result = {pcall(combined, job, op, lists)} end
+        if lists then result = {xpcall(combined, text_of, job, op, lists)} end
     else
         all, result = reduce_stream(h, job, op)
     end

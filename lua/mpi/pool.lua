@@ -8,6 +8,8 @@ local poolmap = require "mpi.poolmap"
 local pooltask = require "mpi.pooltask"
 local ranks = require "mpi.ranks"
 local serve = require "mpi.serve"
+local trace = require "mpi.trace"
+local complain = trace.complain
 local clock, kind = serve.clock, math.type
 
 -- Pools and parts ---------------------------------------------------------------------------------------------
@@ -21,12 +23,12 @@ end
 
 -- part{0, 2}
 function Part:__call(ids)
-    if type(ids) ~= "table" or #ids == 0 then error("a list of ranks is expected, such as pool{0, 2}", 2) end
+    if type(ids) ~= "table" or #ids == 0 then complain("a list of ranks is expected, such as pool{0, 2}") end
     local copy, seen = {}, {}
     for i, rank in ipairs(ids) do
         if not self.member[rank] then
-            error(("%s is not a rank of this pool, which has %s"):format(tostring(rank), ranks.text(self.list)), 2)
-        elseif seen[rank] then error(("rank %d is listed twice"):format(rank), 2)
+            complain(("%s is not a rank of this pool, which has %s"):format(tostring(rank), ranks.text(self.list)))
+        elseif seen[rank] then complain(("rank %d is listed twice"):format(rank))
         end
         copy[i], seen[rank] = math.tointeger(rank), true
     end
@@ -37,23 +39,28 @@ function Part:__tostring() return ("mpi.pool (%s)"):format(ranks.text(self.list)
 
 Part.__name = "mpi.pool"
 
-function methods:size() return #self.list end
+function methods:size()
+    if not poolmap.is_part(self) then trace.complain_of_dot("pool", "mpi.pool", "size", self) end
+    return #self.list
+end
 
 -- A function or the name of an operation with its arguments, as a task's packed content. What cannot be sent raises.
-local function pack(level, f, ...)
-    local packable, packed = pcall(mpi.pack, {f = f, args = table.pack(...)})
-    if not packable then error(packed, level + 1) end
+local function pack(f, ...)
+    local task = {f = f, args = table.pack(...)}
+    local packable, packed = pcall(mpi.pack, task)
+    if not packable then complain(poolmap.refusal(packed, task)) end
     return packed
 end
 
 local function check(part, call, f, expected)
-    part.desk:check_use("pool:" .. call, 3, call ~= "submit" and part)
-    if type(f) ~= expected then error(("bad argument #1 to '%s' (%s expected, got %s)"):format(call, expected, type(f)), 3) end
+    if not poolmap.is_part(part) then trace.complain_of_dot("pool", "mpi.pool", call, part) end
+    part.desk:check_use("pool:" .. call, call ~= "submit" and part)
+    if type(f) ~= expected then complain(("bad argument #1 to '%s' (%s expected, got %s)"):format(call, expected, type(f))) end
 end
 
 function methods:submit(f, ...)
     check(self, "submit", f, "function")
-    return self.desk:submit(self, pack(2, f, ...))
+    return self.desk:submit(self, pack(f, ...))
 end
 
 -- → list of what the ranks return first
@@ -61,27 +68,27 @@ local function on_each(part, packed) return part.desk:on_each(part, packed) end
 
 function methods:call(f, ...)
     check(self, "call", f, "function")
-    return on_each(self, pack(2, f, ...))
+    return on_each(self, pack(f, ...))
 end
 
 function methods:exec(code)
     check(self, "exec", code, "string")
     local fine, message = load(code, "=exec", "t")
-    if not fine then error(message, 2) end
-    return on_each(self, pack(2, "exec", code))
+    if not fine then complain(message) end
+    return on_each(self, pack("exec", code))
 end
 
 function methods:push(values)
     check(self, "push", values, "table")
     for name in pairs(values) do
-        if type(name) ~= "string" then error(("bad argument #1 to 'push' (names expected, got a %s)"):format(type(name)), 2) end
+        if type(name) ~= "string" then complain(("bad argument #1 to 'push' (names expected, got a %s)"):format(type(name))) end
     end
-    on_each(self, pack(2, "set", values))
+    on_each(self, pack("set", values))
 end
 
 function methods:pull(name)
     check(self, "pull", name, "string")
-    return on_each(self, pack(2, "get", name))
+    return on_each(self, pack("get", name))
 end
 
 local is_array = handout.is_array
@@ -96,13 +103,13 @@ end
 function methods:scatter(name, items)
     check(self, "scatter", name, "string")
     if type(items) ~= "table" and not is_array(items) then
-        error(("bad argument #2 to 'scatter' (list or array expected, got %s)"):format(type(items)), 2)
+        complain(("bad argument #2 to 'scatter' (list or array expected, got %s)"):format(type(items)))
     end
     local n, size, packed, last = type(items) == "table" and items.n or #items, #self.list, {}, 0
     for i = 1, size do
         local first = last + 1
         last = last + n // size + (i <= n % size and 1 or 0)
-        packed[i] = pack(2, "set", {[name] = slice(items, first, last)})
+        packed[i] = pack("set", {[name] = slice(items, first, last)})
     end
     on_each(self, packed)
 end
@@ -110,14 +117,14 @@ end
 -- The blocks of all ranks in one, as scatter made them.
 function methods:gather(name)
     check(self, "gather", name, "string")
-    local blocks = on_each(self, pack(2, "get", name))
+    local blocks = on_each(self, pack("get", name))
     local arrays, all = 0, {}
     for i = 1, blocks.n do
         local block = blocks[i]
         if is_array(block) then arrays = arrays + 1
         elseif type(block) ~= "table" or arrays > 0 then
-            error(("gather: %s is a %s on rank %d, not %s"):format(name, is_array(block) and "array" or type(block),
-                self.list[i], i == 1 and "a list or an array" or arrays > 0 and "an array" or "a list"), 2)
+            complain(("gather: %s is a %s on rank %d, not %s"):format(name, is_array(block) and "array" or type(block),
+                self.list[i], i == 1 and "a list or an array" or arrays > 0 and "an array" or "a list"))
         end
     end
     if arrays == blocks.n then return mpi.array.concat(blocks) end
@@ -191,12 +198,12 @@ end
 -- Runs f(pool) on rank 0 of the communicator while the others serve, and returns what f does there. Collective.
 local function pool(f, comm)
     comm = comm or mpi.COMM_WORLD
-    if type(f) ~= "function" then error(("bad argument #1 to 'pool' (function expected, got %s)"):format(type(f)), 2) end
+    if type(f) ~= "function" then complain(("bad argument #1 to 'pool' (function expected, got %s)"):format(type(f))) end
     if type(comm) ~= "userdata" or not pcall(comm.rank, comm) then
-        error(("bad argument #2 to 'pool' (mpi.comm expected, got %s)"):format(type(comm)), 2)
+        complain(("bad argument #2 to 'pool' (mpi.comm expected, got %s)"):format(type(comm)))
     end
     if leading and leading.depth == 0 and comm:size() > 1 and comm:compare(leading.comm) ~= "unequal" then
-        error("mpi.pool in the function of a pool: the other ranks serve that one; a pool of mpi.COMM_SELF may be used here", 2)
+        complain("mpi.pool in the function of a pool: the other ranks serve that one; a pool of mpi.COMM_SELF may be used here")
     end
     local own = comm:dup()
     local shift = clock_shift(own)

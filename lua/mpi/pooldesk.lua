@@ -11,13 +11,15 @@ local poolmap = require "mpi.poolmap"
 local pooltask = require "mpi.pooltask"
 local ranks = require "mpi.ranks"
 local serve = require "mpi.serve"
+local trace = require "mpi.trace"
+local complain = trace.complain
 local clock, notes, tags = serve.clock, pooltask.notes, pooltask.tags
 
 local EAGER = 3900    -- bytes of a packed task that are sent at once; more may have to wait for their receiver
 local BEHIND = 2e-3   -- seconds that a task waits behind another before a free rank may have it
 local FAREWELL = 1    -- seconds that an error waits for tasks under way to give up
 
-local Future = {}
+local Future = {__name = "mpi.future"}
 Future.__index = Future
 
 local ended = {done = true, failed = true, cancelled = true}
@@ -316,12 +318,12 @@ function Desk:cancel(task)
 end
 
 -- Raises what keeps a call from being made; with `part` those by which all of its ranks do something at once.
-function Desk:check_use(call, level, part)
+function Desk:check_use(call, part)
     for _, rank in ipairs(part and part.list or {}) do
-        if rank > 0 and self.workers[rank].reserved then error(("%s: an imap has not ended on rank %d"):format(call, rank), level + 1) end
+        if rank > 0 and self.workers[rank].reserved then complain(("%s: an imap has not ended on rank %d"):format(call, rank)) end
     end
-    if self.depth > 0 then error(call .. ": a task cannot use its pool", level + 1) end
-    if self.closed then error(call .. ": the pool has ended", level + 1) end
+    if self.depth > 0 then complain(call .. ": a task cannot use its pool") end
+    if self.closed then complain(call .. ": the pool has ended") end
 end
 
 -- The end of the function, by `problem` or without: what is open is cancelled, the other ranks are let go.
@@ -355,6 +357,7 @@ function Desk:close(problem, before)
     if tidy then mpi.waitall(self.sends) end
     local stop = {stop = true, tidy = tidy, failed = problem ~= nil}
     if stop.failed then
+        problem = trace.raised(problem)
         local packable, packed = pcall(mpi.pack, problem)
         stop.problem = packable and packed or mpi.pack(select(2, xpcall(error, ranks.described, problem, 0)).message)
     end
@@ -372,14 +375,19 @@ function Future:__tostring()
     return ("mpi.future (%s%s)"):format(self.state, self.rank and (" on rank %d"):format(self.rank) or "")
 end
 
+local function check_future(future, call)
+    if getmetatable(future) ~= Future then trace.complain_of_dot("future", "mpi.future", call, future) end
+end
+
 -- Whether the task has ended, within the time.
 local function await(future, call, timeout)
+    check_future(future, call:match "%a+$")
     if timeout ~= nil and not (type(timeout) == "number" and timeout >= 0) then
-        error(("bad argument #1 to '%s' (seconds expected, got %s)"):format(call:match "%a+$", tostring(timeout)), 3)
+        complain(("bad argument #1 to '%s' (seconds expected, got %s)"):format(call:match "%a+$", tostring(timeout)))
     end
     if ended[future.state] then return true end
     local desk = future.desk
-    desk:check_use(call, 3)
+    desk:check_use(call)
     return desk:attend(call, function () return ended[future.state] end, desk:chooser(future, timeout), timeout)
 end
 
@@ -402,8 +410,9 @@ function Future:wait(timeout) return await(self, "future:wait", timeout) end
 function Future:done() return await(self, "future:done", 0) end
 
 function Future:cancel()
+    check_future(self, "cancel")
     if ended[self.state] then return false end
-    self.desk:check_use("future:cancel", 2)
+    self.desk:check_use("future:cancel")
     return self.desk:cancel(self)
 end
 
@@ -411,16 +420,16 @@ end
 local function as_completed(futures)
     local desk
     if type(futures) ~= "table" then
-        error(("bad argument #1 to 'as_completed' (list of futures expected, got %s)"):format(type(futures)), 2)
+        complain(("bad argument #1 to 'as_completed' (list of futures expected, got %s)"):format(type(futures)))
     end
     local list, n = {n = 0}, futures.n or #futures
     for i = 1, n do
         local future = futures[i]
         if getmetatable(future) ~= Future then
-            error(("bad argument #1 to 'as_completed' (entry %d is a %s, no future)"):format(i, type(future)), 2)
+            complain(("bad argument #1 to 'as_completed' (entry %d is a %s, no future)"):format(i, type(future)))
         end
         desk = desk or future.desk
-        if future.desk ~= desk then error("bad argument #1 to 'as_completed' (the futures are of different pools)", 2) end
+        if future.desk ~= desk then complain("bad argument #1 to 'as_completed' (the futures are of different pools)") end
     end
     if desk then desk.turning = true end
     for i = 1, n do
@@ -440,7 +449,7 @@ local function as_completed(futures)
         i = i + 1
         if i > n then return end
         if not list[i] then
-            desk:check_use("mpi.as_completed", 2)
+            desk:check_use("mpi.as_completed")
             desk:attend("mpi.as_completed", function () return list[i] end, function () return desk:next_task(0) end)
         end
         return list[i]

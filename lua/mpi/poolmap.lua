@@ -7,8 +7,11 @@
 local mpi = require "mpi"
 local handout = require "mpi.handout"
 local isolate = require "mpi.isolate"
+local jobs = require "mpi.job"
 local ranks = require "mpi.ranks"
 local serve = require "mpi.serve"
+local trace = require "mpi.trace"
+local complain = trace.complain
 
 local GROUP = 4 -- tag, while a communicator is made
 
@@ -34,7 +37,8 @@ end
 -- f for items that are lists of arguments.
 local function spread(f)
     return function (arguments)
-        if type(arguments) ~= "table" then arguments = arguments:totable() end
+        if handout.is_array(arguments) then arguments = arguments:totable() end
+        if type(arguments) ~= "table" then error(("starmap: the item is a %s, not a list of arguments"):format(type(arguments)), 0) end
         return f(table.unpack(arguments, 1, arguments.n or #arguments))
     end
 end
@@ -85,20 +89,62 @@ end
 
 -- On rank 0 ------------------------------------------------------------------------------------------------------
 
+-- Whether it is a pool or a part of one.
+local function is_part(object)
+    local metatable = type(object) == "table" and getmetatable(object)
+    return type(metatable) == "table" and metatable.__name == "mpi.pool"
+end
+
+-- Whether a pool or a future is in a value, or in the upvalues of a function there.
+local function has_pool(value, seen)
+    if seen[value] or type(value) ~= "table" and type(value) ~= "function" then return false end
+    seen[value] = true
+    if type(value) == "table" then
+        local metatable = getmetatable(value)
+        if type(metatable) == "table" and (metatable.__name == "mpi.pool" or metatable.__name == "mpi.future") then return true end
+        for key, inner in next, value do
+            if has_pool(key, seen) or has_pool(inner, seen) then return true end
+        end
+        return false
+    end
+    local i = 1
+    local name, inner = debug.getupvalue(value, i)
+    while name do
+        if inner ~= _G and has_pool(inner, seen) then return true end
+        i = i + 1
+        name, inner = debug.getupvalue(value, i)
+    end
+    return false
+end
+
+--- What is said of a task that cannot be sent: `text`, unless it is because of a pool.
+local function refusal(text, task)
+    local where = text:match "a table with a metatable that mpi%.register has not named( at .*)$"
+    return where and has_pool(task, {}) and "a task cannot use its pool or a future, which is" .. where or text
+end
+
 -- Checks what a method was given: → the options as they are for the part's own communicator.
 local function check(part, call, f, opts)
-    part.desk:check_use("pool:" .. call, 3, part)
-    if type(f) ~= "function" then error(("bad argument #1 to '%s' (function expected, got %s)"):format(call, type(f)), 3) end
+    if not is_part(part) then trace.complain_of_dot("pool", "mpi.pool", call, part) end
+    part.desk:check_use("pool:" .. call, part)
+    if type(f) ~= "function" then complain(("bad argument #1 to '%s' (function expected, got %s)"):format(call, type(f))) end
     if opts ~= nil and type(opts) ~= "table" then
-        error(("bad argument #3 to '%s' (table of options expected, got %s)"):format(call, type(opts)), 3)
+        complain(("bad argument #3 to '%s' (table of options expected, got %s)"):format(call, type(opts)))
     end
     local own = {root = 0, to = 0}
     for i, rank in ipairs(part.list) do
         if rank == 0 then own = {root = i - 1, to = i - 1} end
     end
+    local names, known = {}, {}
+    for _, name in ipairs(jobs.options_of[call == "imap" and "imap" or "map"]) do
+        known[name] = true
+        if not own[name] and name ~= "items" then names[#names + 1] = name end
+    end
     for name, value in pairs(opts or {}) do
-        if own[name] or name == "items" then
-            error(("bad argument #3 to '%s' (option '%s': in a pool items come from rank 0, and results go there)"):format(call, name), 3)
+        if not known[name] then
+            complain(("bad argument #3 to '%s' (unknown option '%s'; known are: %s)"):format(call, tostring(name), table.concat(names, " ")))
+        elseif name == "to" or name == "root" or name == "items" then
+            complain(("bad argument #3 to '%s' (option '%s': in a pool items come from rank 0, and results go there)"):format(call, name))
         end
         own[name] = value
     end
@@ -130,7 +176,10 @@ local function begin(part, call, f, own, items)
         local given = i == 1 and not part.member[0]
         own.into = given and into or nil
         local fine, text = pcall(mpi.pack, {f = "prepare", args = {n = 4, call, f, own, given and items or nil}})
-        if not fine then error((text:gsub("value%.args%[2%]", "value.f"):gsub("value%.args%[4%]", "items")), 3) end
+        if not fine then
+            text = refusal(text, {f, items}):gsub("value%.args%[2%]", "value.f"):gsub("value%.args%[4%]", "items")
+            complain(text)
+        end
         packed[i] = text
     end
     desk:reserve(part, true)
@@ -234,7 +283,7 @@ local function loop_of_tasks(part, f, items, own)
     local limits = own.isolate and {memory = own.memory, timeout = own.timeout, tries = own.tries, seeded = own.seed ~= nil} or nil
     if limits then
         local fine, problem = isolate.new(limits)
-        if not fine then error(("bad argument #3 to 'imap' (%s)"):format(problem), 3) end
+        if not fine then complain(("bad argument #3 to 'imap' (%s)"):format(problem)) end
     end
     local tasks, count, ended = {}, 0, false -- tasks: by index
     local completed, taken = {n = 0}, 0      -- in the order in which they end
@@ -243,7 +292,12 @@ local function loop_of_tasks(part, f, items, own)
             local i, item = next_item()
             ended = i == nil
             if not ended then
-                local task = desk:submit(part, mpi.pack {f = "item", args = {n = 5, f, own.seed, item, i, limits}}, not own.ordered and completed)
+                local fine, packed = pcall(mpi.pack, {f = "item", args = {n = 5, f, own.seed, item, i, limits}})
+                if not fine then
+                    packed = refusal(packed, {f, item}):gsub("value%.args%[1%]", "value.f"):gsub("value%.args%[3%]", ("items[%d]"):format(i))
+                    complain(packed)
+                end
+                local task = desk:submit(part, packed, not own.ordered and completed)
                 task.index, tasks[i], count = i, task, count + 1
             end
         end
@@ -281,4 +335,4 @@ function methods:imap(f, items, opts)
     return (self.member[0] and loop_here or loop_of_tasks)(self, f, items, own)
 end
 
-return {enter = enter, leave = leave, operations = operations, methods = methods}
+return {enter = enter, leave = leave, operations = operations, methods = methods, is_part = is_part, refusal = refusal}

@@ -31,7 +31,7 @@ end
 local function raised_by()
     local level = 2
     local at = debug.getinfo(level, "Sf")
-    while at and (at.what ~= "C" or at.func == xpcall) do
+    while at and at.what ~= "C" do
         level = level + 1
         at = debug.getinfo(level, "Sf")
     end
@@ -52,10 +52,46 @@ function trace.message(text)
     return name and ("%s'%s' %s"):format(argument, name, complaint) or rest
 end
 
---- The message of a text that may have a traceback below it.
-function trace.head(text)
+-- The message of a text that may have a traceback below it.
+local function head(text)
     local below = text:find "\nstack traceback[%w ]*:\n"
     return below and text:sub(1, below - 1) or text
+end
+
+--- What was raised, and its text with the traceback if it has been made, from the value that __close gets: when nobody
+--- catches the error, that is what the program's handler has made of it, a text, or the prompt's, a list of both.
+function trace.raised(problem)
+    if type(problem) == "string" then
+        local message = head(problem)
+        return message, message ~= problem and problem or nil
+    elseif type(problem) == "table" and not getmetatable(problem) and rawlen(problem) == 2 then
+        local value, text = problem[1], problem[2]
+        if type(text) == "string" and text:find("\nstack traceback:\n", 1, true) then return value, text end
+    end
+    return problem
+end
+
+--- The script's line, as "file:1"; nil when none has been called. What is compiled in is not meant.
+function trace.place()
+    local level = 2
+    local at = debug.getinfo(level, "Sl")
+    while at and (at.currentline < 1 or at.source:find "^@mpi/") do
+        level = level + 1
+        at = debug.getinfo(level, "Sl")
+    end
+    return at and ("%s:%d"):format(at.short_src, at.currentline)
+end
+
+--- Raises the text as an error of the script's line.
+function trace.complain(text)
+    local place = trace.place()
+    error(place and place .. ": " .. text or text, 0)
+end
+
+--- Raises what is wrong with the object of a method that is not called with a colon.
+function trace.complain_of_dot(object, class, call, got)
+    trace.complain(("bad argument #1 to '%s' (%s expected, got %s; a method is called with a colon, as %s:%s(…))"):format(
+        call, class, type(got), object, call))
 end
 
 return trace
