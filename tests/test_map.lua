@@ -241,8 +241,8 @@ function TestErrors:test_a_result_that_cannot_travel_is_told_with_its_item()
     end
     local fine, text = pcall(comm.map, comm, function (i) return i == size and coroutine.create(print) or i end, size,
         {to = 0, schedule = "static"})
-    lu.assertEquals(fine, rank ~= 0 and rank ~= size - 1) -- who made it, and who was to have it
-    if not fine then lu.assertStrContains(text, ("the result of item %d cannot travel"):format(size)) end
+    lu.assertFalse(fine)
+    lu.assertStrContains(text, ("the result of item %d cannot travel"):format(size))
     lu.assertEquals((comm:map(square, 4)), squares(4))
 end
 
@@ -389,6 +389,22 @@ function TestSeed:test_the_state_of_random_is_put_back()
 end
 
 TestInfo = {}
+
+function TestInfo:test_it_is_the_same_on_every_rank()
+    local function check(_, info)
+        for _, other in ipairs(comm:allgather(info)) do lu.assertEquals(other, info) end
+    end
+    local last = size - 1
+    check(comm:map(square, 10))
+    check(comm:map(square, 20000))
+    check(comm:map(square, 10, {to = last}))
+    check(comm:map(square, 10, {to = last, trace = true, schedule = "static"}))
+    check(comm:map(square, 10, {into = array.zeros(10)}))
+    check(comm:map(square, 10, {into = array.zeros(10), to = last}))
+    check(comm:mapreduce(square, 10))
+    check(comm:mapreduce(square, 10, {root = last}))
+    check(comm:map(error, 10, {errors = "collect"}))
+end
 
 function TestInfo:test_the_times_add_up()
     local _, info = comm:map(function () mpi.sleep(0.001) end, 5 * size, {trace = true})

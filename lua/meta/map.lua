@@ -41,7 +41,7 @@ local comm = {}
 local task_error = {}
 
 ---@class mpi.map_info What a map tells of itself, the same on every rank.
----@field wall number seconds from its begin to its results
+---@field wall number seconds from its begin until the results are there or, when they are few, in their last message
 ---@field serial number seconds all tasks took together
 ---@field speedup number serial / wall
 ---@field efficiency number speedup / size

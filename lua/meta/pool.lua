@@ -166,7 +166,7 @@ local future = {}
 ---@return any ...
 function future:get(timeout) end
 
---- Waits for the task's end, however it ends.
+--- Waits for the task's end, however it ends; the limit holds as for `get`.
 ---@param timeout? number seconds
 ---@return boolean # false when the time is over
 function future:wait(timeout) end

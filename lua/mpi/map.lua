@@ -39,11 +39,13 @@ local function meet(h, failure, told)
     return all, first
 end
 
-local function info_of(h, all, job)
+local function time_of(h) return (select(2, h:times())) end
+
+-- `ended`: when the results were there, the same on every rank as all that is told.
+local function info_of(all, job, ended)
     local begin, serial = math.huge, 0
     for _, entry in ipairs(all) do begin = math.min(begin, entry[1]) end
-    local _, now = h:times()
-    local info = {wall = now - begin, per_rank = {n = all.n}}
+    local info = {wall = ended - begin, per_rank = {n = all.n}}
     for r, entry in ipairs(all) do
         serial = serial + entry[3]
         info.per_rank[r] = {busy = entry[3], idle = math.max(0, info.wall - entry[3]), items = entry[4]}
@@ -272,23 +274,24 @@ local function raise_refused(list)
 end
 
 -- Brings the results together where they are wanted, else nil. `results` is nil unless this rank's are there already.
-local function bring(own, job, n, values, segments, done, results)
+-- → the results and when they were there, which one rank says
+local function bring(h, own, job, n, values, segments, done, results)
     local rank, place = own:rank(), handout.place
     local here = job.to == "all" or job.to == rank
-    if results and own:size() == 1 then return results end
+    if results and own:size() == 1 then return results, time_of(h) end
     local direct = results
     results = results or here and handout.list(n) or nil
     if own:size() == 1 then
         place(results, values, segments)
-        return results
+        return results, time_of(h)
     elseif job.to == "all" and n <= MANY then
-        local fine, all = pcall(own.allgather, own, {values, segments})
+        local fine, all = pcall(own.allgather, own, {values, segments, rank == 0 and time_of(h) or nil})
         if not fine then
             if all:find "cannot send" then raise_refused(own:allgather(refused(values, segments))) end
             error(all, 0)
         end
         for _, entry in ipairs(all) do place(results, entry[1], entry[2]) end
-        return results
+        return results, all[1][3]
     end
     -- the values as numbers or encoded, so that only those who want them decode them; a head goes first
     local numbers, floats, text
@@ -307,7 +310,7 @@ local function bring(own, job, n, values, segments, done, results)
             own:send({head, text}, job.to, 0)
             if numbers then own:Send(numbers, job.to, 0) end
         end
-        local unsent_ones = {unsent}
+        local unsent_ones = {}
         for r = 0, own:size() - 1 do
             if here and r ~= rank then
                 local message = own:recv(r, 0)
@@ -318,8 +321,9 @@ local function bring(own, job, n, values, segments, done, results)
                 unsent_ones[#unsent_ones + 1] = other[5]
             end
         end
-        raise_refused(unsent_ones)
-        return results
+        local told = own:bcast(here and {time_of(h), unsent_ones} or nil, job.to)
+        raise_refused(told[2])
+        return results, told[1]
     end
     local heads, size, later = own:allgather(head), 0, {}
     local unsent_ones = {}
@@ -337,7 +341,7 @@ local function bring(own, job, n, values, segments, done, results)
         if size > LARGE then put() else later[#later + 1] = put end
     end
     for _, put in ipairs(later) do put() end
-    return results
+    return results, own:bcast(rank == 0 and time_of(h) or nil)
 end
 
 -- Numbers in an array: bytes that travel at a time.
@@ -395,9 +399,10 @@ local function bring_rows(own, job, segments, from)
     end
 end
 
-local function bring_into(own, job, segments)
-    local rank = own:rank()
-    if own:size() == 1 then return job.into end
+-- → as bring
+local function bring_into(h, own, job, segments)
+    local rank, from = own:rank(), job.to == "all" and 0 or job.to
+    if own:size() == 1 then return job.into, time_of(h) end
     local all
     if job.to == "all" then all = own:allgather(segments) else all = own:gather(segments, job.to) end
     for r = 0, own:size() - 1 do
@@ -405,7 +410,7 @@ local function bring_into(own, job, segments)
             bring_rows(own, job, r == rank and segments or all[r + 1], r)
         end
     end
-    return (job.to == "all" or job.to == rank) and job.into or nil
+    return (job.to == "all" or job.to == rank) and job.into or nil, own:bcast(rank == from and time_of(h) or nil, from)
 end
 
 --- The method comm:map.
@@ -425,12 +430,12 @@ function map.map(comm, f, items, opts)
     local all, first = meet(h, failure, told)
     if first then error(first, 0) end
     n = n or all[job.root + 1][6].read
-    local results
-    if job.into then results = bring_into(own, job, segments)
-    else results = bring(own, job, n, values, segments, all[own:rank() + 1][4], direct)
+    local results, ended
+    if job.into then results, ended = bring_into(h, own, job, segments)
+    else results, ended = bring(h, own, job, n, values, segments, all[own:rank() + 1][4], direct)
     end
     if results and job.left then record:each(function (i, value) results[i] = value end) end
-    return results, info_of(h, all, job)
+    return results, info_of(all, job, ended)
 end
 
 -- Reduce --------------------------------------------------------------------------------------------------------------
@@ -808,9 +813,10 @@ function map.mapreduce(comm, f, items, opts)
         all, result = reduce_stream(h, job, op)
     end
     if result and not result[1] then result[2] = text_of(result[2]) end
+    if result then result[3] = time_of(h) end
     result = own:bcast(result, job.root)
     if not result[1] then error(placed(result[2]), 0) end
-    return result[2], info_of(h, all, job)
+    return result[2], info_of(all, job, result[3])
 end
 
 return map
