@@ -77,10 +77,12 @@ static bool stop_look(void)
     return running;
 }
 
-/* In the timer's signal handler. */
+/* In the timer's signal handler, where only the board can be written: this rank may be in a long C function. */
 static void stop_look_in_signal(void)
 {
-    if (lm_stopasked && lm_stopasked()) asked = 1;
+    if (!lm_stopasked || !lm_stopasked()) return;
+    asked = 1;
+    lm_boardstop(run * 2);
 }
 
 bool lm_stopping(void) { return running && stop / 2 == run; }
