@@ -757,6 +757,7 @@ static int handout_gc(lua_State *L)
 {
     handout *h = lm_check(L, 1, &handout_kind);
     if (h->sheet) handout_rest(h);
+    if (h->stock.ranks == 1) lm_freestock(&h->stock); /* shared memory goes with the communicator, or the process */
     return 0;
 }
 
