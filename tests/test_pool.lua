@@ -475,7 +475,7 @@ function TestFutures:test_a_running_task_can_be_cancelled()
         local function busy(path)
             io.open(path, "w"):close()
             while true do
-                for _ = 1, 1e5 do end
+                for _ = 1, 2e6 do end
                 pcall(function () while true do end end) -- catching it does not help
             end
         end
