@@ -16,7 +16,7 @@ function TestCoroutines:test_values_go_in_and_out()
 end
 
 function TestCoroutines:test_errors_of_resume()
-    lu.assertErrorMsgContains("bad argument #1 to 'resume' (coroutine expected, got no value)", function () coroutine.resume() end)
+    lu.assertErrorMsgContains("bad argument #1 to 'resume' (thread expected, got no value)", function () coroutine.resume() end)
     lu.assertEquals({coroutine.resume(coroutine.running())}, {false, "cannot resume non-suspended coroutine"})
     local object = {}
     lu.assertEquals({coroutine.resume(coroutine.create(function () error(object) end))}, {false, object})
@@ -44,6 +44,36 @@ function TestCoroutines:test_an_error_closes_the_variables_of_a_wrapped_one()
     end)
     lu.assertErrorMsgContains("over", f)
     lu.assertEquals(closed, "over")
+end
+
+function TestCoroutines:test_closing_one_closes_its_variables()
+    local closed
+    local function with_guard(problem)
+        local thread = coroutine.create(function ()
+            local guard <close> = setmetatable({}, {__close = function (_, e)
+                closed = {e}
+                if problem then error(problem, 0) end
+            end})
+            coroutine.yield()
+        end)
+        coroutine.resume(thread)
+        return thread
+    end
+    local thread = with_guard()
+    lu.assertEquals({coroutine.close(thread)}, {true})
+    lu.assertEquals(closed, {})
+    lu.assertEquals(coroutine.status(thread), "dead")
+    lu.assertEquals({coroutine.close(thread)}, {true})
+    lu.assertEquals({coroutine.close(with_guard "late")}, {false, "late"})
+    lu.assertEquals({coroutine.close(coroutine.create(print))}, {true})
+end
+
+function TestCoroutines:test_one_that_runs_is_not_closed()
+    lu.assertErrorMsgContains("bad argument #1 to 'coroutine.close' (thread expected, got no value)", coroutine.close)
+    lu.assertErrorMsgContains("cannot close a running coroutine", coroutine.close, (coroutine.running()))
+    local outer
+    outer = coroutine.create(function () return coroutine.wrap(function () return pcall(coroutine.close, outer) end)() end)
+    lu.assertEquals({coroutine.resume(outer)}, {true, false, "cannot close a normal coroutine"})
 end
 
 function TestCoroutines:test_one_inside_another_may_sleep_and_communicate()

@@ -68,6 +68,13 @@ function TestStop:test_a_loop_that_catches_every_error_stops()
     lu.assertFalse(fine)
 end
 
+function TestStop:test_a_loop_of_coroutines_whose_errors_are_caught_stops()
+    local fine = stopped(function () while true do pcall(coroutine.wrap(function () while true do end end)) end end)
+    lu.assertFalse(fine)
+    fine = stopped(function () while true do coroutine.resume(coroutine.create(function () end)) end end)
+    lu.assertFalse(fine)
+end
+
 function TestStop:test_a_loop_in_coroutines_stops()
     local fine, message = stopped(function ()
         local inner = coroutine.wrap(function () while true do end end)

@@ -475,7 +475,7 @@ function TestFutures:test_a_running_task_can_be_cancelled()
         local function busy(path)
             io.open(path, "w"):close()
             while true do
-                for _ = 1, 2e6 do end
+                for _ = 1, 1e5 do end
                 pcall(function () while true do end end) -- catching it does not help
             end
         end
@@ -495,6 +495,191 @@ function TestFutures:test_a_running_task_can_be_cancelled()
             lu.assertEquals(raised(future.get, future), "cancelled")
             lu.assertEquals(pool[1]:submit(math.abs, -5):get(), 5)
         end
+    end)
+end
+
+-- Tasks that catch every error: (path of what tells that they run, n, f) loop for ever, n steps at a time, or call f, which
+-- does.
+local stubborn = {
+    {"pcall of what does not end", function (path, n, f)
+        io.open(path, "w"):close()
+        while true do
+            for _ = 1, n do end
+            pcall(f)
+        end
+    end},
+    {"pcall of all steps", function (path, n)
+        io.open(path, "w"):close()
+        while true do pcall(function () for _ = 1, n do end end) end
+    end},
+    {"calls in calls", function (path, n)
+        io.open(path, "w"):close()
+        local function call(deeper)
+            while true do
+                pcall(deeper, deeper)
+                for _ = 1, n do end
+            end
+        end
+        call(call)
+    end},
+    {"xpcall, and its handler", function (path, n, f)
+        io.open(path, "w"):close()
+        while true do
+            for _ = 1, n do end
+            xpcall(f, function (problem)
+                for _ = 1, n do end
+                return problem
+            end)
+        end
+    end},
+    {"coroutine.wrap", function (path, n, f)
+        io.open(path, "w"):close()
+        while true do
+            for _ = 1, n do end
+            pcall(coroutine.wrap(f))
+        end
+    end},
+    {"coroutines that end by themselves", function (path, n)
+        io.open(path, "w"):close()
+        while true do coroutine.resume(coroutine.create(function () for _ = 1, n do end end)) end
+    end},
+    {"inside a coroutine", function (path, n, f)
+        io.open(path, "w"):close()
+        coroutine.wrap(function ()
+            while true do
+                for _ = 1, n do end
+                pcall(f)
+            end
+        end)()
+    end},
+    {"closing a variable", function (path, n, f)
+        io.open(path, "w"):close()
+        local guard <close> = setmetatable({}, {__close = function ()
+            while true do
+                for _ = 1, n do end
+                pcall(f)
+            end
+        end})
+        f()
+    end},
+    {"closing a coroutine", function (path, n, f)
+        local thread = coroutine.create(function ()
+            local guard <close> = setmetatable({}, {__close = function ()
+                while true do
+                    for _ = 1, n do end
+                    pcall(f)
+                end
+            end})
+            coroutine.yield()
+        end)
+        coroutine.resume(thread)
+        io.open(path, "w"):close()
+        coroutine.close(thread)
+    end},
+    {"finalizers", function (path, n)
+        io.open(path, "w"):close()
+        while true do
+            pcall(function ()
+                setmetatable({}, {__gc = function () for _ = 1, n do end end})
+                collectgarbage()
+            end)
+        end
+    end},
+    {"sleep", function (path, n)
+        io.open(path, "w"):close()
+        while true do
+            pcall(mpi.sleep, 1000)
+            for _ = 1, n do end
+        end
+    end},
+}
+
+function TestFutures:test_a_task_that_catches_every_error_can_be_cancelled()
+    lu.ranks(2)
+    with_gate(function (pool, gate)
+        local function forever() while true do end end
+        for _, kind in ipairs(stubborn) do
+            for _, n in ipairs {1e3, 1e5} do
+                local future = pool[1]:submit(kind[2], gate, n, forever)
+                until_there(gate)
+                os.remove(gate)
+                lu.assertTrue(future:cancel(), kind[1])
+                lu.assertEquals(pool[1]:submit(math.abs, -5):get(), 5)
+            end
+        end
+    end)
+end
+
+function TestFutures:test_a_cancelled_task_has_a_moment_to_tidy_up()
+    lu.ranks(2)
+    with_gate(function (pool, gate)
+        local function guarded(path)
+            local guard <close> = setmetatable({}, {__close = function ()
+                for _ = 1, 1e4 do end
+                tidied = true
+            end})
+            io.open(path, "w"):close()
+            while true do end
+        end
+        local future = pool[1]:submit(guarded, gate)
+        until_there(gate)
+        lu.assertTrue(future:cancel())
+        lu.assertEquals(pool[1]:pull "tidied", {n = 1, true})
+        pool[1]:push {tidied = false}
+    end)
+end
+
+function TestFutures:test_maps_and_pools_that_a_cancelled_task_cannot_end_are_given_up()
+    lu.ranks(2)
+    local function caught() while true do pcall(function () for _ = 1, 1e3 do end end) end end
+    local tasks = {
+        function (path, f)
+            for _ in mpi.COMM_SELF:share(3) do
+                io.open(path, "w"):close()
+                f()
+            end
+        end,
+        function (path, f)
+            for _ in mpi.COMM_SELF:imap(math.abs, 3) do
+                io.open(path, "w"):close()
+                f()
+            end
+        end,
+        function (path, f)
+            mpi.COMM_SELF:map(function ()
+                io.open(path, "w"):close()
+                f()
+            end, 3)
+        end,
+        function (path, f)
+            mpi.pool(function (pool)
+                io.open(path, "w"):close()
+                pool:call(f)
+            end, mpi.COMM_SELF)
+        end,
+        function (path)
+            io.open(path, "w"):close()
+            while true do pcall(mpi.pool, function () end, mpi.COMM_SELF) end
+        end,
+        function (path)
+            io.open(path, "w"):close()
+            while true do pcall(function () for _ in mpi.COMM_SELF:share(3) do end end) end
+        end,
+    }
+    with_gate(function (pool, gate)
+        for _, task in ipairs(tasks) do
+            local future = pool[1]:submit(task, gate, caught)
+            until_there(gate)
+            os.remove(gate)
+            lu.assertTrue(future:cancel())
+            local sum = pool[1]:submit(function ()
+                local sum = mpi.COMM_SELF:mapreduce(function (i) return i end, 10)
+                mpi.pool(function (own) sum = sum + own:submit(math.abs, -5):get() end, mpi.COMM_SELF)
+                return sum
+            end)
+            lu.assertEquals(sum:get(), 60)
+        end
+        lu.assertEquals(pool:map(math.abs, {-1, -2, -3}), {n = 3, 1, 2, 3})
     end)
 end
 

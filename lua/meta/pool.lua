@@ -177,7 +177,10 @@ function future:done() end
 
 --- Ends a task that has not ended.
 ---
---- One that waits is dropped. One that runs gets an error, as soon as its rank runs Lua code or sleeps.
+--- One that waits is dropped. One that runs gets an error, "cancelled", as soon as its rank runs Lua code or sleeps. Should
+--- it go on nevertheless, it has a twentieth of a second to close what it has open; then it gets errors until it ends,
+--- however often it catches them. Only finalizers (`__gc`), handlers of `xpcall` and the `__close` of a coroutine that the
+--- error has ended always run to their end.
 ---@return boolean # false when it had ended before
 function future:cancel() end
 

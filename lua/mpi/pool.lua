@@ -178,14 +178,19 @@ local function lead(comm, f, outer)
 end
 
 local function follow(comm, shift, outer)
-    local before, stop = poolmap.enter(comm), nil
+    local before, own = poolmap.enter(comm)
+    local leader, stop = leading, nil
+    local function come_back()
+        leading = leader
+        poolmap.leave(own)
+    end
     do
         local guard <close> = setmetatable({}, {__close = function ()
             serve.tick(outer)
             serve.leave(comm)
             if not stop then poolmap.leave(before) end
         end})
-        stop = pooltask.serve(comm, shift, outer)
+        stop = pooltask.serve(comm, shift, outer, come_back)
     end
     poolmap.leave(before, stop.tidy)
     if stop.tidy then comm:free() end

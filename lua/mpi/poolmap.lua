@@ -21,11 +21,11 @@ local GROUP = 4 -- tag, while a communicator is made
 -- what was prepared.
 local pool
 
---- → what to give to leave
+--- → what to give to leave; and what, to be back in this one whatever was entered meanwhile
 local function enter(comm)
     local before = pool
     pool = {comm = comm, groups = {}}
-    return before
+    return before, pool
 end
 
 --- Collective when `tidy`.

@@ -14,7 +14,7 @@ local tags = {TASK = 1, RESULT = 2, NOTE = 3}
 -- number.
 local notes = {EXIT = 1, END = 2, CANCEL = 3, RECALL = 4, RETURNED = 5}
 
-local TIDY = 0.05 -- seconds for a stopped task to close what it has open; one that goes on is stopped at every tick then
+local TIDY = 0.05 -- seconds for a stopped task to close what it has open; one that goes on is stopped for good then
 
 -- Doing a task ------------------------------------------------------------------------------------------------
 
@@ -74,7 +74,8 @@ end
 -- Serving -----------------------------------------------------------------------------------------------------
 
 -- Does what rank 0 sends until it says stop: → that message. `shift`: this rank's clock against rank 0's pool time.
-local function serve_tasks(comm, shift, outer)
+-- come_back() is called after a task that was stopped, perhaps in the midst of entering or leaving a pool of its own.
+local function serve_tasks(comm, shift, outer, come_back)
     local last, running, cancelled, ended = 0, nil, false, false
     local stopped -- when the running task was
     local dropped = {}
@@ -93,17 +94,23 @@ local function serve_tasks(comm, shift, outer)
         end
     end
 
-    -- at a tick: → what is to be raised in the task, or false when there is none; between tasks the loop below reads
-    serve.tick(function ()
+    -- at a tick: → what is to be raised in the task and whether until it ends, or false when there is no task; between
+    -- tasks the loop below reads
+    local function tick()
         while running and serve.wait(comm, "mpi.pool", 0, tags.NOTE) do read() end
-        if running and (cancelled or ended) and (not stopped or clock() > stopped + TIDY) then
-            stopped = stopped or clock()
-            return "cancelled"
+        if running and (cancelled or ended) then
+            local now = clock()
+            local late = stopped ~= nil and now > stopped + TIDY
+            if late or not stopped then
+                stopped = stopped or now
+                return "cancelled", late
+            end
         end
         if outer then return outer() end
         if not running then return false end
-    end)
+    end
 
+    serve.tick(tick)
     while true do
         if ended then error("mpi.pool: rank 0 has ended its program inside the pool's function", 0) end
         local _, tag = serve.wait(comm, "mpi.pool", nil, nil, problem)
@@ -119,6 +126,10 @@ local function serve_tasks(comm, shift, outer)
                 running, cancelled, stopped = sequence, false, nil
                 local fine, result, began, finished = perform(packed)
                 running = nil
+                if stopped then
+                    serve.tick(tick)
+                    come_back()
+                end
                 problem = not fine and mpi.unpack(result).message or nil
                 comm:send({sequence, fine, result, began - shift, finished - shift}, 0, tags.RESULT)
             end

@@ -14,7 +14,6 @@ bool lm_guarded;
 bool (*lm_stopasked)(void);
 
 #define LOOK 0.05 /* seconds between two looks of a computing rank whether it is to stop */
-#define AGAIN 128 /* instructions, after which code that caught an interruption gets the next; halved each time */
 #define TAG 1
 
 static MPI_Comm control; /* the ranks of COMM_WORLD, among themselves */
@@ -24,7 +23,6 @@ static volatile sig_atomic_t running; /* something that can be stopped */
 static volatile sig_atomic_t asked;   /* the person asked; the others are yet to be told */
 static uint32_t run = 1;              /* counts the meetings: what is run between two of them */
 static bool interrupted;              /* since the last meeting */
-static int again;                     /* instructions to the next interruption */
 
 /* --- asking and being asked ------------------------------------------------------------------------------- */
 
@@ -91,11 +89,10 @@ bool lm_running(void) { return running; }
 
 bool lm_stopped(void) { return interrupted; }
 
-static void again_hook(lua_State *L, lua_Debug *at)
+static void stop_serve(lua_State *L)
 {
-    (void)at;
+    stop_look();
     if (lm_stopping()) lm_raisestop(L, false);
-    lua_sethook(L, NULL, 0, 0);
 }
 
 int lm_raisestop(lua_State *L, bool waiting)
@@ -105,19 +102,10 @@ int lm_raisestop(lua_State *L, bool waiting)
     interrupted = true;
     if (waiting) lm_waitplace(place, sizeof place);
     else known = lm_place(L, place, sizeof place);
-    lm_untick(L);
-    lua_Hook hook = lua_gethook(L);
-    if (!hook || hook == again_hook) lua_sethook(L, again_hook, LUA_MASKCOUNT, again);
-    if (again > 1) again /= 2;
+    lm_insist(L, stop_serve);
     lua_pushfstring(L, "interrupted%s%s%s", waiting ? " in " : known ? " at " : "", known ? place : "",
                     stop & 1 ? ": no rank can go on" : "");
     return lua_error(L);
-}
-
-static void stop_serve(lua_State *L)
-{
-    stop_look();
-    if (lm_stopping()) lm_raisestop(L, false);
 }
 
 /* --- runs ------------------------------------------------------------------------------------------------- */
@@ -151,7 +139,6 @@ void lm_beginrun(void)
 {
     lm_boardstate(LM_AT_WORK);
     running = 1;
-    again = AGAIN;
     lm_onsignal = stop_look_in_signal;
     lm_starttick(stop_serve, LOOK);
 }
@@ -161,7 +148,7 @@ void lm_endrun(lua_State *L, bool failed)
     lm_stoptick(stop_serve);
     lm_onsignal = NULL;
     running = 0;
-    if (lua_gethook(L) == again_hook) lua_sethook(L, NULL, 0, 0);
+    lm_relent(L, stop_serve);
     lm_boardstate(failed ? LM_AT_FAULT : LM_AT_END);
 }
 

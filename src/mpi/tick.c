@@ -5,11 +5,13 @@
 
 #include <lauxlib.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/time.h>
 #include <time.h>
 
 #define SERVED 8
+#define AGAIN 128 /* instructions, after which code that caught an error gets the next; halved each time */
 
 typedef struct served {
     lm_serve serve;
@@ -47,13 +49,8 @@ double lm_ticking(void) { return shortest; }
 static void tick_hook(lua_State *L, lua_Debug *at)
 {
     (void)at;
-    lm_untick(L);
+    lua_sethook(L, NULL, 0, 0);
     lm_tick(L);
-}
-
-void lm_untick(lua_State *L)
-{
-    if (lua_gethook(L) == tick_hook) lua_sethook(L, NULL, 0, 0);
 }
 
 void lm_ticknow(void)
@@ -67,6 +64,46 @@ static void tick_signal(int number)
     (void)number;
     if (lm_onsignal) lm_onsignal();
     lm_ticknow();
+}
+
+/* --- insisting -------------------------------------------------------------------------------------------- */
+
+static lm_serve insistent; /* what raised last, and does so until it is over */
+static int again;          /* instructions to the next time */
+
+static void again_hook(lua_State *L, lua_Debug *at)
+{
+    (void)at;
+    if (lm_in_operator || lm_isolated) return;
+    lm_serve serve = insistent;
+    if (serve) {
+        if (again > 1) again /= 2;
+        lua_sethook(L, again_hook, LUA_MASKCOUNT, again);
+        serve(L);
+        if (insistent == serve) insistent = NULL;
+    }
+    lua_sethook(L, NULL, 0, 0);
+}
+
+void lm_insist(lua_State *L, lm_serve serve)
+{
+    lua_Hook hook = lua_gethook(L);
+    if (insistent != serve) again = AGAIN;
+    insistent = serve;
+    if (!hook || hook == tick_hook || hook == again_hook) lua_sethook(L, again_hook, LUA_MASKCOUNT, again);
+}
+
+void lm_relent(lua_State *L, lm_serve serve)
+{
+    if (insistent == serve) insistent = NULL;
+    if (lua_gethook(L) == again_hook) lua_sethook(L, NULL, 0, 0);
+}
+
+/* The running thread changes: what is insisted on holds there, too. One that has the hook goes on counting. */
+static void thread_insist(lua_State *L)
+{
+    lua_Hook hook = lua_gethook(L);
+    if (insistent && (!hook || hook == tick_hook)) lua_sethook(L, again_hook, LUA_MASKCOUNT, again);
 }
 
 /* --- the timer -------------------------------------------------------------------------------------------- */
@@ -114,8 +151,10 @@ static int thread_resume(lua_State *L, lua_State *thread, int n)
     int results;
     lua_xmove(L, thread, n);
     running = thread;
+    thread_insist(thread);
     int status = lua_resume(thread, L, n, &results);
     running = before;
+    thread_insist(L);
     if (status != LUA_OK && status != LUA_YIELD) {
         lua_xmove(thread, L, 1);
         return -1;
@@ -129,11 +168,23 @@ static int thread_resume(lua_State *L, lua_State *thread, int n)
     return results;
 }
 
+/* Closes what a thread that has not ended well left open: → the status. An error is on top of the thread. */
+static int thread_close(lua_State *L, lua_State *thread)
+{
+    lua_State *before = running;
+    running = thread;
+    thread_insist(thread);
+    int status = lua_resetthread(thread);
+    running = before;
+    thread_insist(L);
+    return status;
+}
+
 /* coroutine.resume */
 static int tick_resume(lua_State *L)
 {
     lua_State *thread = lua_tothread(L, 1);
-    luaL_argexpected(L, thread, 1, "coroutine");
+    luaL_argexpected(L, thread, 1, "thread");
     int n = thread_resume(L, thread, lua_gettop(L) - 1);
     lua_pushboolean(L, n >= 0);
     n = n < 0 ? 1 : n;
@@ -149,7 +200,7 @@ static int tick_wrapped(lua_State *L)
     if (n >= 0) return n;
     int status = lua_status(thread);
     if (status != LUA_OK && status != LUA_YIELD) { /* it died of the error: its variables are closed */
-        status = lua_resetthread(thread);
+        status = thread_close(L, thread);
         lua_xmove(thread, L, 1);
     }
     if (status != LUA_ERRMEM && lua_type(L, -1) == LUA_TSTRING) {
@@ -171,10 +222,24 @@ static int tick_wrap(lua_State *L)
     return 1;
 }
 
-static const luaL_Reg functions[] = {{"resume", tick_resume}, {"wrap", tick_wrap}, {NULL, NULL}};
+/* coroutine.close */
+static int tick_close(lua_State *L)
+{
+    lua_Debug at;
+    lua_State *thread = lua_tothread(L, 1);
+    luaL_argexpected(L, thread, 1, "thread");
+    if (thread == L || (lua_status(thread) == LUA_OK && lua_getstack(thread, 0, &at)))
+        return luaL_error(L, "cannot close a %s coroutine", thread == L ? "running" : "normal");
+    bool fine = thread_close(L, thread) == LUA_OK;
+    lua_pushboolean(L, fine);
+    if (!fine) lua_xmove(thread, L, 1);
+    return fine ? 1 : 2;
+}
+
+static const luaL_Reg functions[] = {{"resume", tick_resume}, {"wrap", tick_wrap}, {"close", tick_close}, {NULL, NULL}};
 
 /* A state that is closed takes its threads along. */
-static int tick_close(lua_State *L)
+static int tick_end(lua_State *L)
 {
     (void)L;
     running = NULL;
@@ -188,7 +253,7 @@ void luaopen_tick(lua_State *L)
     lua_pop(L, 1);
     lua_newuserdatauv(L, 0, 0);
     lua_createtable(L, 0, 1);
-    lua_pushcfunction(L, tick_close);
+    lua_pushcfunction(L, tick_end);
     lua_setfield(L, -2, "__gc");
     lua_setmetatable(L, -2);
     lua_rawsetp(L, LUA_REGISTRYINDEX, (void *)&running);

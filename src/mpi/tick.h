@@ -19,8 +19,11 @@ void lm_stoptick(lm_serve serve);
 void lm_tick(lua_State *L);
 double lm_ticking(void);
 
-/* Takes a hook that waits for its turn off the thread. */
-void lm_untick(lua_State *L);
+/* Called by a serve before it raises, on the thread that gets the error: the serve is called again after some
+   instructions, each time after half as many, down to one, on every thread that runs, so that no code goes on by
+   catching errors. It ends when the serve raises nothing, or here. */
+void lm_insist(lua_State *L, lm_serve serve);
+void lm_relent(lua_State *L, lm_serve serve);
 
 /* Has the running thread serve at its next instruction or call; for signal handlers. */
 void lm_ticknow(void);
@@ -28,7 +31,7 @@ void lm_ticknow(void);
 /* Called in the timer's signal handler, or NULL. */
 extern void (*lm_onsignal)(void);
 
-/* The main thread, and threads as they run: coroutine.resume and coroutine.wrap tell which one that is. */
+/* The main thread, and threads as they run: coroutine.resume, wrap and close tell which one that is. */
 void luaopen_tick(lua_State *L);
 
 #endif

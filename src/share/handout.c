@@ -45,7 +45,9 @@ typedef struct node {
 
 typedef struct handout {
     const lm_kind *kind;
-    struct handout *active; /* the next one in the list of those whose maps are under way */
+    struct handout *active; /* the next one in the list of those whose ranks may want something from this one */
+    struct handout *open;   /* the next one in the list of those whose maps are under way */
+    uint64_t begun;         /* the number of that map among all that this rank has begun */
     lm_comm *c;        /* the communicator that is mapped; user value 2 */
     lm_comm *own;      /* the machinery's duplicate of it; user value 1 */
     MPI_Comm near;     /* the ranks of this node */
@@ -98,7 +100,9 @@ static handout *handout_check(lua_State *L)
     return h;
 }
 
-static handout *active; /* the handouts of maps under way whose ranks may want something from this one */
+static handout *active;
+static handout *open; /* begun later comes first */
+static uint64_t begun;
 
 /* --- taking ----------------------------------------------------------------------------------------------- */
 
@@ -219,7 +223,10 @@ static void handout_rest(handout *h)
     lm_stopmeter(h->sheet);
     lm_within = NULL;
     lm_longest_nap = LM_NAP;
-    handout **at = &active;
+    handout **at = &open;
+    while (*at && *at != h) at = &(*at)->open;
+    if (*at) *at = h->open;
+    at = &active;
     while (*at && *at != h) at = &(*at)->active;
     if (!*at) return;
     *at = h->active;
@@ -430,6 +437,9 @@ static int handout_begin(lua_State *L)
     h->told = 0;
     for (int k = 0; k < h->nodes; k++) h->node_at[k].dry = false, h->node_at[k].next = 0;
     h->call = call;
+    h->begun = ++begun;
+    h->open = open;
+    open = h;
     c->mapping = call;
     return 1;
 }
@@ -468,13 +478,25 @@ static int handout_stream(lua_State *L)
     return 0;
 }
 
-/* h:finish(), or its end as a variable that is closed: the communicator may be used again. */
-static int handout_finish(lua_State *L)
+/* The communicator may be used again. */
+static void handout_end(handout *h)
 {
-    handout *h = lm_check(L, 1, &handout_kind);
     handout_rest(h);
     if (h->c) h->c->mapping = NULL;
+}
+
+/* h:finish(), or its end as a variable that is closed */
+static int handout_finish(lua_State *L)
+{
+    handout_end(lm_check(L, 1, &handout_kind));
     return 0;
+}
+
+uint64_t lm_mapsbegun(void) { return begun; }
+
+void lm_abandonmaps(uint64_t since)
+{
+    while (open && open->begun > since) handout_end(open);
 }
 
 /* After `seconds` for the items of the last taking: how many to take next. */

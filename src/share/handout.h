@@ -9,6 +9,12 @@
 
 #include <lauxlib.h>
 #include <lua.h>
+#include <stdint.h>
+
+/* How many maps this rank has begun; and the end, on this rank, of those begun since that are still under way, for who
+   has stopped what ran, wherever it was. */
+uint64_t lm_mapsbegun(void);
+void lm_abandonmaps(uint64_t since);
 
 /* Functions of the module mpi.handout besides the hand-out itself. */
 extern const luaL_Reg lm_resultfunctions[];

@@ -5,6 +5,7 @@
 
 #include "comm.h"
 #include "error.h"
+#include "handout.h"
 #include "progress.h"
 #include "recover.h"
 #include "session.h"
@@ -33,7 +34,19 @@ typedef struct membership {
 } membership;
 
 static membership *memberships;
-static const char tick_key = 0; /* registry: the function that the tick calls */
+
+/* Out of the pools inside that one. */
+static void memberships_leave(const membership *outer)
+{
+    while (memberships && memberships != outer) {
+        membership *m = memberships;
+        memberships = m->outer;
+        free(m);
+    }
+}
+
+static const char tick_key = 0;   /* registry: the function that the tick calls */
+static const char thread_key = 0; /* registry: the thread on which it does */
 
 /* --- waiting ---------------------------------------------------------------------------------------------- */
 
@@ -109,21 +122,43 @@ static int serve_read(lua_State *L)
 /* --- while a task computes -------------------------------------------------------------------------------- */
 
 static bool ticking;
+static bool called; /* the function set by tick() has not returned */
 static bool inside; /* run() has not returned */
+static bool halted; /* since the outermost one began, something was raised there */
 
-/* What the function set by tick() returns: a message is raised in the task that runs, false says that no more ticks
-   are needed until start(). */
+/* Calls the function set by tick(). It has a thread of its own, since the task's may be at its limits: of nested calls of C,
+   or of the stack. What it returns: a message is raised in the task that runs, with true behind it until that ends,
+   however often the task catches it; false says that no more ticks are needed until start(). */
 static void serve_tick(lua_State *L)
 {
-    if (!lua_checkstack(L, LUA_MINSTACK)) return;
-    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &tick_key) == LUA_TNIL) lua_pushboolean(L, 0);
-    else lua_call(L, 0, 1);
-    if (inside && lua_type(L, -1) == LUA_TSTRING) lua_error(L);
-    if (lua_isboolean(L, -1)) {
+    if (called || !lua_checkstack(L, 1)) return;
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &thread_key);
+    lua_State *own = lua_tothread(L, -1);
+    lua_pop(L, 1);
+    lua_settop(own, 0);
+    lua_sethook(own, NULL, 0, 0);
+    bool failed = false;
+    if (lua_rawgetp(own, LUA_REGISTRYINDEX, &tick_key) == LUA_TNIL) {
+        lua_pushboolean(own, 0);
+    } else {
+        int results;
+        called = true;
+        failed = lua_resume(own, NULL, 0, &results) != LUA_OK;
+        called = false;
+        if (failed) lua_resetthread(own);
+    }
+    bool stops = !failed && inside && lua_type(own, 1) == LUA_TSTRING;
+    if (stops) halted = true;
+    if (stops && lua_toboolean(own, 2)) lm_insist(L, serve_tick);
+    if (stops || failed) {
+        lua_settop(own, 1);
+        lua_xmove(own, L, 1);
+        lua_error(L);
+    }
+    if (lua_isboolean(own, 1)) {
         lm_stoptick(serve_tick);
         ticking = false;
     }
-    lua_settop(L, -2);
 }
 
 static void tick_start(void)
@@ -147,17 +182,26 @@ static int serve_start(lua_State *L)
     return 0;
 }
 
-/* run(handler, f, …) → as xpcall(f, handler, …); a tick may stop it */
+/* run(handler, f, …) → as xpcall(f, handler, …); a tick may stop it. What it has then begun and not ended, being stopped
+   anywhere, is given up: maps, and the being in pools. */
 static int serve_run(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TFUNCTION);
     lua_pushboolean(L, 1);
     lua_insert(L, 2);
-    bool before = inside;
+    bool outermost = !inside;
+    const membership *pool = memberships;
+    uint64_t maps = lm_mapsbegun();
     tick_start();
+    if (outermost) halted = false;
     inside = true;
     int status = lua_pcall(L, lua_gettop(L) - 3, LUA_MULTRET, 1);
-    inside = before;
+    inside = !outermost;
+    if (outermost) lm_relent(L, serve_tick);
+    if (outermost && halted) {
+        memberships_leave(pool);
+        lm_abandonmaps(maps);
+    }
     if (status != LUA_OK) {
         lua_pushboolean(L, 0);
         lua_replace(L, 2);
@@ -217,14 +261,7 @@ static int serve_leave(lua_State *L)
 }
 
 /* An interruption ends all pools. */
-static void memberships_forget(void)
-{
-    while (memberships) {
-        membership *m = memberships;
-        memberships = m->outer;
-        free(m);
-    }
-}
+static void memberships_forget(void) { memberships_leave(NULL); }
 
 /* group(comm, ranks, tag) → a communicator of the ranks in the list, which alone call */
 static int serve_group(lua_State *L)
@@ -266,6 +303,8 @@ static const luaL_Reg functions[] = {
 
 static int serve_load(lua_State *L)
 {
+    lua_newthread(L);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &thread_key);
     luaL_newlib(L, functions);
     return 1;
 }
