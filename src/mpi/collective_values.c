@@ -27,7 +27,7 @@ typedef struct block {
     char body[BODY];
 } block;
 
-#define FEW 8 /* ranks whose blocks lie on the C stack */
+#define FEW 8 /* ranks whose blocks lie on the C stack, and go from one to another */
 
 
 /* --- encoding under protection ---------------------------------------------------------------------------- */
@@ -145,6 +145,51 @@ static void call_agree_parcel(call *k, const parcel *p, const lm_buffer *b)
 {
     if (!k->mistake && lm_compares(k->c, false)) k->mistake = parcel_mistake(k->L, p, b);
     call_agree(k, false);
+}
+
+/* --- blocks ----------------------------------------------------------------------------------------------- */
+
+/* Few ranks send their blocks to one another, and of each only what it holds: MPI's own collectives take longer. The
+   tags keep calls apart that do not belong together, which wait for ever, as they would there. */
+enum { GATHER, ALLGATHER, ALLTOALL };
+
+static int block_size(const block *b) { return (int)(sizeof b->head + (b->head.bytes <= BODY ? b->head.bytes : 0)); }
+
+/* Where this rank makes its own block: among few ranks, where it belongs. */
+static block *block_own(const lm_comm *c, block few[FEW]) { return &few[c->size > FEW ? 0 : c->rank]; }
+
+/* Fills `all` at root with every rank's block. */
+static void blocks_gather(call *k, int root, const block *own, block *all)
+{
+    lua_State *L = k->L;
+    lm_comm *c = k->c;
+    MPI_Comm comm = c->size > FEW ? c->comm : lm_blockcomm(L, c, k->name);
+    lm_wait(L, k->name, "root", root, -1);
+    if (c->size > FEW) {
+        lm_mpi(L, MPI_Gather(own, BLOCK, MPI_BYTE, all, BLOCK, MPI_BYTE, root, comm), k->name);
+    } else if (c->rank != root) {
+        lm_mpi(L, MPI_Send(own, block_size(own), MPI_BYTE, root, GATHER, comm), k->name);
+    } else {
+        for (int r = 0; r < c->size; r++)
+            if (r != root) lm_mpi(L, MPI_Recv(&all[r], BLOCK, MPI_BYTE, r, GATHER, comm, MPI_STATUS_IGNORE), k->name);
+    }
+}
+
+/* Sends to[r * step] to each other rank r, and fills from[r] with what comes from it: among few ranks. */
+static void blocks_exchange(call *k, const block *to, int step, block *from, int tag)
+{
+    lua_State *L = k->L;
+    int rank = k->c->rank, size = k->c->size;
+    MPI_Comm comm = lm_blockcomm(L, k->c, k->name);
+    MPI_Request requests[FEW];
+    for (int r = 0; r < size; r++) {
+        const block *b = &to[r * step];
+        if (r != rank) lm_mpi(L, MPI_Isend(b, block_size(b), MPI_BYTE, r, tag, comm, &requests[r]), k->name);
+    }
+    for (int r = 0; r < size; r++)
+        if (r != rank) lm_mpi(L, MPI_Recv(&from[r], BLOCK, MPI_BYTE, r, tag, comm, MPI_STATUS_IGNORE), k->name);
+    for (int r = 0; r < size; r++) /* one after the other: Waitall takes longer */
+        if (r != rank) lm_mpi(L, MPI_Wait(&requests[r], MPI_STATUS_IGNORE), k->name);
 }
 
 /* --- what does not fit into a block ----------------------------------------------------------------------- */
@@ -266,19 +311,18 @@ static void gather(call *k, int root, const parcel *p, const lm_buffer *b)
 {
     lua_State *L = k->L;
     lm_comm *c = k->c;
-    block mine, few[FEW], *all = few;
+    block few[FEW], *all = few, *own = block_own(c, few);
     bool here = c->rank == root;
-    block_fill(&mine, p, b, here || p->size <= BODY ? 0 : next_sequence(c, root));
+    block_fill(own, p, b, here || p->size <= BODY ? 0 : next_sequence(c, root));
     if (here && c->size > FEW) all = lua_newuserdatauv(L, sizeof(block) * (size_t)c->size, 0);
-    lm_wait(L, k->name, "root", root, -1);
-    lm_mpi(L, MPI_Gather(&mine, BLOCK, MPI_BYTE, all, BLOCK, MPI_BYTE, root, c->comm), k->name);
+    blocks_gather(k, root, own, all);
     if (here) {
         push_list(k, c->size, NULL, all, p, b, NULL);
         if (all != few) lua_remove(L, -2);
         return;
     }
     if (p->size > BODY) {
-        MPI_Request request = long_isend(k, b->data + p->at, &mine.head, root);
+        MPI_Request request = long_isend(k, b->data + p->at, &own->head, root);
         long_wait(k, 1, &request);
     }
     lua_pushnil(L);
@@ -346,10 +390,14 @@ static int values_allgather(lua_State *L)
     parcel p;
     lm_buffer *b = parcel_alone(L, 2, BODY, &p);
     call_agree_parcel(&k, &p, b);
-    block mine, few[FEW], *all = few;
-    block_fill(&mine, &p, b, 0);
-    if (c->size > FEW) all = lua_newuserdatauv(L, sizeof(block) * (size_t)c->size, 0);
-    lm_mpi(L, MPI_Allgather(&mine, BLOCK, MPI_BYTE, all, BLOCK, MPI_BYTE, c->comm), k.name);
+    block few[FEW], *all = few, *own = block_own(c, few);
+    block_fill(own, &p, b, 0);
+    if (c->size > FEW) {
+        all = lua_newuserdatauv(L, sizeof(block) * (size_t)c->size, 0);
+        lm_mpi(L, MPI_Allgather(own, BLOCK, MPI_BYTE, all, BLOCK, MPI_BYTE, c->comm), k.name);
+    } else {
+        blocks_exchange(&k, own, 0, all, ALLGATHER);
+    }
     uint64_t total = 0;
     for (int r = 0; r < c->size; r++)
         if (all[r].head.bytes > BODY) total += all[r].head.bytes;
@@ -466,10 +514,14 @@ static void exchange(call *k, int n, const int *peers, const parcel *parcels, lm
         block_fill(&to[i], &parcels[i], b, peer == MPI_PROC_NULL ? 0 : next_sequence(c, peer));
         block_fill(&from[i], &nothing, b, 0);
     }
-    lm_mpi(L,
-           peers ? MPI_Neighbor_alltoall(to, BLOCK, MPI_BYTE, from, BLOCK, MPI_BYTE, c->comm)
-                 : MPI_Alltoall(to, BLOCK, MPI_BYTE, from, BLOCK, MPI_BYTE, c->comm),
-           k->name);
+    if (peers) {
+        lm_mpi(L, MPI_Neighbor_alltoall(to, BLOCK, MPI_BYTE, from, BLOCK, MPI_BYTE, c->comm), k->name);
+    } else if (n > FEW) {
+        lm_mpi(L, MPI_Alltoall(to, BLOCK, MPI_BYTE, from, BLOCK, MPI_BYTE, c->comm), k->name);
+    } else {
+        from[c->rank] = to[c->rank];
+        blocks_exchange(k, to, 1, from, ALLTOALL);
+    }
     size_t total = 0;
     for (int i = 0; i < n; i++) {
         int peer = peers ? peers[i] : i;
