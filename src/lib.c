@@ -23,14 +23,17 @@
 
 #include <string.h>
 
-/* Loader of a Lua module compiled into the binary; upvalue 1 is its row in lm_modules. */
+/* Loader of a Lua module compiled into the binary; upvalue 1 is its row in lm_modules. It is loaded when a script first
+   needs it, and would be half there if that were stopped now. */
 static int lib_load(lua_State *L)
 {
     const lm_module *m = lua_touserdata(L, lua_upvalueindex(1));
     if (luaL_loadbufferx(L, m->text, m->size, m->chunkname, "t") != LUA_OK) return lua_error(L);
     lua_pushvalue(L, 1);
-    lua_call(L, 1, 1);
-    return 1;
+    lm_holdticks();
+    int status = lua_pcall(L, 1, 1, 0);
+    lm_releaseticks();
+    return status == LUA_OK ? 1 : lua_error(L);
 }
 
 /* source(name): the text of a module compiled in, or nil; source(): the list of their names. */

@@ -181,6 +181,13 @@ function TestStop:test_a_map_stops_and_the_next_one_works()
     end
     local fine = stopped(function () for _ in comm:imap(function () mpi.sleep(0.001) end, function () return 1 end) do end end)
     lu.assertFalse(fine)
+    for _ = 1, 3 do
+        fine = stopped(function ()
+            local function task(i) lu.assertNotEquals(i, 17) end
+            while true do pcall(comm.map, comm, task, 50, {chunk = 1}) end
+        end)
+        lu.assertFalse(fine)
+    end
     lu.assertEquals(comm:mapreduce(function (i) return i end, 10), 55)
 end
 

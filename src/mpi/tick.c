@@ -23,6 +23,7 @@ void (*lm_onsignal)(void);
 static served list[SERVED];
 static double shortest; /* of the intervals, 0: none */
 static lua_State *volatile running;
+static int held;
 
 static double now(void)
 {
@@ -33,9 +34,15 @@ static double now(void)
 
 /* --- serving ---------------------------------------------------------------------------------------------- */
 
+void lm_holdticks(void) { held++; }
+
+void lm_releaseticks(void) { held--; }
+
+static bool may_serve(void) { return !lm_in_operator && !lm_isolated && !held; }
+
 void lm_tick(lua_State *L)
 {
-    if (lm_in_operator || lm_isolated) return;
+    if (!may_serve()) return;
     double t = now();
     for (int i = 0; i < SERVED; i++) {
         if (!list[i].serve || t < list[i].next) continue;
@@ -74,7 +81,7 @@ static int again;          /* instructions to the next time */
 static void again_hook(lua_State *L, lua_Debug *at)
 {
     (void)at;
-    if (lm_in_operator || lm_isolated) return;
+    if (!may_serve()) return;
     lm_serve serve = insistent;
     if (serve) {
         if (again > 1) again /= 2;

@@ -25,6 +25,10 @@ double lm_ticking(void);
 void lm_insist(lua_State *L, lm_serve serve);
 void lm_relent(lua_State *L, lm_serve serve);
 
+/* Around what must not be left half done: nothing is served between them. They nest. */
+void lm_holdticks(void);
+void lm_releaseticks(void);
+
 /* Has the running thread serve at its next instruction or call; for signal handlers. */
 void lm_ticknow(void);
 

@@ -376,6 +376,7 @@ static void handout_leave(lm_comm *c)
 {
     handout *h = c->kept;
     handout_rest(h);
+    lm_leavetalk(&h->talk);
     h->c = NULL;
     if (h->stock.ranks == 1) lm_freestock(&h->stock);
 }
@@ -779,6 +780,7 @@ static int handout_gc(lua_State *L)
 {
     handout *h = lm_check(L, 1, &handout_kind);
     if (h->sheet) handout_rest(h);
+    lm_leavetalk(&h->talk);
     if (h->stock.ranks == 1) lm_freestock(&h->stock); /* shared memory goes with the communicator, or the process */
     return 0;
 }

@@ -32,9 +32,10 @@ void lm_sendpost(lm_talk *t, int rank, lm_post *p)
 
 void lm_sendnote(lm_talk *t, int rank, lm_note note) { lm_sendpost(t, rank, lm_newpost(&note, NULL, 0)); }
 
-static void talk_reap(lm_talk *t)
+/* Frees the posts in the list that are away. */
+static void reap(lm_post **list)
 {
-    for (lm_post **at = &t->outgoing; *at;) {
+    for (lm_post **at = list; *at;) {
         lm_post *p = *at;
         int done;
         MPI_Test(&p->request, &done, MPI_STATUS_IGNORE);
@@ -47,9 +48,12 @@ static void talk_reap(lm_talk *t)
     }
 }
 
+static lm_post *left; /* by talks that are no more; MPI may still need them */
+
 lm_post *lm_nextpost(lm_talk *t)
 {
-    if (t->outgoing) talk_reap(t);
+    reap(&left);
+    reap(&t->outgoing);
     int there, size;
     MPI_Message message;
     MPI_Status status;
@@ -64,5 +68,13 @@ lm_post *lm_nextpost(lm_talk *t)
 
 void lm_endtalk(lm_talk *t)
 {
-    while (t->outgoing) talk_reap(t);
+    while (t->outgoing) reap(&t->outgoing);
+}
+
+void lm_leavetalk(lm_talk *t)
+{
+    lm_post **last = &left;
+    while (*last) last = &(*last)->next;
+    *last = t->outgoing;
+    t->outgoing = NULL;
 }

@@ -40,4 +40,7 @@ lm_post *lm_nextpost(lm_talk *t);
 /* Waits until all that was sent is away. */
 void lm_endtalk(lm_talk *t);
 
+/* Waits for nothing and calls nothing of MPI: what is not away yet is let go of when another talk goes on. */
+void lm_leavetalk(lm_talk *t);
+
 #endif
