@@ -109,8 +109,9 @@ void lm_relent(lua_State *L, lm_serve serve)
 /* The running thread changes: what is insisted on holds there, too. One that has the hook goes on counting. */
 static void thread_insist(lua_State *L)
 {
+    if (!insistent) return;
     lua_Hook hook = lua_gethook(L);
-    if (insistent && (!hook || hook == tick_hook)) lua_sethook(L, again_hook, LUA_MASKCOUNT, again);
+    if (!hook || hook == tick_hook) lua_sethook(L, again_hook, LUA_MASKCOUNT, again);
 }
 
 /* --- the timer -------------------------------------------------------------------------------------------- */

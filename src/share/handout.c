@@ -101,7 +101,7 @@ static handout *handout_check(lua_State *L)
 }
 
 static handout *active;
-static handout *open; /* begun later comes first */
+static handout *under_way; /* begun later comes first */
 static uint64_t begun;
 
 /* --- taking ----------------------------------------------------------------------------------------------- */
@@ -223,7 +223,7 @@ static void handout_rest(handout *h)
     lm_stopmeter(h->sheet);
     lm_within = NULL;
     lm_longest_nap = LM_NAP;
-    handout **at = &open;
+    handout **at = &under_way;
     while (*at && *at != h) at = &(*at)->open;
     if (*at) *at = h->open;
     at = &active;
@@ -439,8 +439,8 @@ static int handout_begin(lua_State *L)
     for (int k = 0; k < h->nodes; k++) h->node_at[k].dry = false, h->node_at[k].next = 0;
     h->call = call;
     h->begun = ++begun;
-    h->open = open;
-    open = h;
+    h->open = under_way;
+    under_way = h;
     c->mapping = call;
     return 1;
 }
@@ -497,7 +497,7 @@ uint64_t lm_mapsbegun(void) { return begun; }
 
 void lm_abandonmaps(uint64_t since)
 {
-    while (open && open->begun > since) handout_end(open);
+    while (under_way && under_way->begun > since) handout_end(under_way);
 }
 
 /* After `seconds` for the items of the last taking: how many to take next. */

@@ -183,7 +183,7 @@ static int serve_start(lua_State *L)
 }
 
 /* run(handler, f, …) → as xpcall(f, handler, …); a tick may stop it. What it has then begun and not ended, being stopped
-   anywhere, is given up: maps, and the being in pools. */
+   anywhere, is given up: maps, and the being in pools; nobody is blamed for the communicators it has made. */
 static int serve_run(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TFUNCTION);
@@ -191,6 +191,7 @@ static int serve_run(lua_State *L)
     lua_insert(L, 2);
     bool outermost = !inside;
     const membership *pool = memberships;
+    const lm_commrecord *newest = lm_firstrecord();
     uint64_t maps = lm_mapsbegun();
     tick_start();
     if (outermost) halted = false;
@@ -201,6 +202,7 @@ static int serve_run(lua_State *L)
     if (outermost && halted) {
         memberships_leave(pool);
         lm_abandonmaps(maps);
+        for (lm_commrecord *r = lm_firstrecord(); r && r != newest; r = r->next) r->excused = true;
     }
     if (status != LUA_OK) {
         lua_pushboolean(L, 0);
