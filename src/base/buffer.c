@@ -3,7 +3,8 @@
 #include <stdint.h>
 
 static const lm_kind buffer_kind = {"mpi.buffer", sizeof(lm_buffer)};
-static const char scratch_key, spare_key;
+static lm_single scratch;
+static const char spare_key;
 
 /* What the shared buffer keeps between uses; more is given back at the next use. */
 #define KEEP ((size_t)1 << 20)
@@ -23,9 +24,7 @@ lm_buffer *lm_newbuffer(lua_State *L) { return lm_new(L, &buffer_kind, 0); }
 
 lm_buffer *lm_scratch(lua_State *L)
 {
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &scratch_key);
-    lm_buffer *b = lua_touserdata(L, -1);
-    lua_pop(L, 1);
+    lm_buffer *b = lm_getsingle(L, &scratch);
     b->size = 0;
     if (b->capacity > KEEP) buffer_resize(L, b, 0);
     return b;
@@ -33,7 +32,7 @@ lm_buffer *lm_scratch(lua_State *L)
 
 lm_buffer *lm_keepscratch(lua_State *L)
 {
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &scratch_key);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &scratch);
     if (lua_rawgetp(L, LUA_REGISTRYINDEX, &spare_key) == LUA_TNIL) {
         /* making one must not run a finalizer that encodes something */
         lua_pop(L, 1);
@@ -42,7 +41,7 @@ lm_buffer *lm_keepscratch(lua_State *L)
         lm_newbuffer(L);
         if (running) lua_gc(L, LUA_GCRESTART);
     }
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &scratch_key);
+    lm_setsingle(L, &scratch);
     lua_pushnil(L);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &spare_key);
     lm_newbuffer(L);
@@ -89,7 +88,7 @@ void luaopen_buffer(lua_State *L)
     lm_newkind(L, &buffer_kind, functions, metamethods);
     lua_pop(L, 1);
     lm_newbuffer(L);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &scratch_key);
+    lm_setsingle(L, &scratch);
     lm_newbuffer(L);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &spare_key);
 }

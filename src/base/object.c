@@ -24,6 +24,20 @@ void *lm_new(lua_State *L, const lm_kind *kind, int values)
     return object;
 }
 
+void *lm_findsingle(lua_State *L, lm_single *s)
+{
+    lua_rawgetp(L, LUA_REGISTRYINDEX, s);
+    *s = (lm_single){lua_topointer(L, LUA_REGISTRYINDEX), lua_touserdata(L, -1)};
+    lua_pop(L, 1);
+    return s->object;
+}
+
+void lm_setsingle(lua_State *L, lm_single *s)
+{
+    lua_rawsetp(L, LUA_REGISTRYINDEX, s);
+    lm_findsingle(L, s);
+}
+
 void lm_newkind(lua_State *L, const lm_kind *kind, const luaL_Reg *methods, const luaL_Reg *metamethods)
 {
     luaL_newmetatable(L, kind->name);

@@ -26,6 +26,24 @@ void *lm_check(lua_State *L, int arg, const lm_kind *kind);
 /* Pushes a new zeroed object with its metatable and `values` user values. */
 void *lm_new(lua_State *L, const lm_kind *kind, int values);
 
+/* A userdata of which each state has one, in the registry under this address. That of the state which asked last is
+   remembered: finding it in the registry takes a twentieth of a small message's time. */
+typedef struct lm_single {
+    const void *registry; /* of that state */
+    void *object;
+} lm_single;
+
+void *lm_findsingle(lua_State *L, lm_single *s);
+
+/* The state's. */
+static inline void *lm_getsingle(lua_State *L, lm_single *s)
+{
+    return lua_topointer(L, LUA_REGISTRYINDEX) == s->registry ? s->object : lm_findsingle(L, s);
+}
+
+/* Makes the userdata on top the state's, and pops it. */
+void lm_setsingle(lua_State *L, lm_single *s);
+
 /* Makes the metatable of a kind: metamethods, and the methods as __index. Pushes the methods table.
    Called once in luaopen, so that no object ever meets a half-built one. */
 void lm_newkind(lua_State *L, const lm_kind *kind, const luaL_Reg *methods, const luaL_Reg *metamethods);

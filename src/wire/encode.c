@@ -724,8 +724,7 @@ static void encode_message(lua_State *L, int index, lm_buffer *b)
     int top = lua_gettop(L);
     if (!lua_checkstack(L, 4 * SLOTS + LUA_MINSTACK)) out_of_memory(&E);
     lua_pushvalue(L, index);
-    E.codec = lm_pushcodec(L);
-    lua_insert(L, -2);
+    E.codec = lm_codecof(L);
     if (++E.codec->encoding == 1 << 16) {
         memset(E.codec->strings, 0, sizeof E.codec->strings);
         E.codec->encoding = 1;

@@ -5,16 +5,15 @@
 #include <string.h>
 
 static const lm_kind codec_kind = {"mpi.codec", sizeof(lm_codec)};
-static const char codec_key, registered_key, loaded_key;
+static lm_single codec_single;
+static const char registered_key, loaded_key;
 
 /* The codec's user values: tables from value to the name of its module, and of its field in it. */
 enum { MODULEOF = 1, FIELDOF = 2 };
 
-lm_codec *lm_pushcodec(lua_State *L)
-{
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &codec_key);
-    return lua_touserdata(L, -1);
-}
+lm_codec *lm_codecof(lua_State *L) { return lm_getsingle(L, &codec_single); }
+
+static void push_codec(lua_State *L) { lua_rawgetp(L, LUA_REGISTRYINDEX, &codec_single); }
 
 static void push_loaded(lua_State *L) { lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE); }
 
@@ -48,8 +47,7 @@ static bool named_fill(lua_State *L, lm_codec *codec)
 /* Replaces the assignment of a new field of package.loaded. */
 static int loaded_newindex(lua_State *L)
 {
-    lm_codec *codec = lm_pushcodec(L);
-    lua_pop(L, 1);
+    lm_codec *codec = lm_codecof(L);
     codec->modules = 0;
     lua_rawset(L, 1);
     return 0;
@@ -189,7 +187,7 @@ static int fields_fill(lua_State *L)
         lua_pop(L, 2);
     }
     for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) fields_enter(L);
-    lm_pushcodec(L);
+    push_codec(L);
     for (int i = MODULEOF; i <= FIELDOF; i++) {
         lua_pushvalue(L, i);
         lua_setiuservalue(L, -2, i);
@@ -201,7 +199,7 @@ static int fields_fill(lua_State *L)
 static bool fields_find(lua_State *L, int index)
 {
     int top = lua_gettop(L);
-    lm_pushcodec(L);
+    push_codec(L);
     for (int i = MODULEOF; i <= FIELDOF; i++) {
         lua_getiuservalue(L, top + 1, i);
         lua_pushvalue(L, index);
@@ -229,8 +227,7 @@ int lm_pushfieldname(lua_State *L, int index, bool refresh)
 {
     index = lua_absindex(L, index);
     if (fields_find(L, index)) return 1;
-    lm_codec *codec = lm_pushcodec(L);
-    lua_pop(L, 1);
+    lm_codec *codec = lm_codecof(L);
     if (!refresh && codec->listed == codec->modules) return 0;
     bool running = lua_gc(L, LUA_GCISRUNNING);
     lua_gc(L, LUA_GCSTOP);
@@ -314,8 +311,7 @@ int lm_register(lua_State *L)
     if (lua_rawget(L, 3) != LUA_TNIL && !lua_rawequal(L, -1, 1))
         luaL_argerror(L, 2, lua_pushfstring(L, "the table is registered as '%s' already", lua_tostring(L, -1)));
     lua_settop(L, 3);
-    lm_pushcodec(L);
-    lm_codec *codec = lua_touserdata(L, -1);
+    lm_codec *codec = lm_codecof(L);
     codec->modules = 0;
     lua_pushvalue(L, 1);
     lua_pushvalue(L, 2);
@@ -355,8 +351,6 @@ void luaopen_names(lua_State *L)
     lua_setiuservalue(L, -2, MODULEOF);
     lua_newtable(L);
     lua_setiuservalue(L, -2, FIELDOF);
-    lua_pushvalue(L, -1);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &codec_key);
-    loaded_watch(L, lua_touserdata(L, -1));
-    lua_pop(L, 1);
+    lm_setsingle(L, &codec_single);
+    loaded_watch(L, lm_codecof(L));
 }

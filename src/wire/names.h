@@ -24,8 +24,8 @@ typedef struct lm_codec {
     uint64_t listed;         /* the same when the fields of modules were listed */
 } lm_codec;
 
-/* Pushes the state's codec. */
-lm_codec *lm_pushcodec(lua_State *L);
+/* The state's codec. */
+lm_codec *lm_codecof(lua_State *L);
 
 /* Brings `named` up to date; false when memory is out. */
 bool lm_updatenames(lua_State *L, lm_codec *codec);
