@@ -21,6 +21,7 @@ local function outcome(f, ...)
         local last = c:size() - 1
         lu.assertEquals(c:allreduce(1), c:size())
         lu.assertEquals(c:bcast(("b"):rep(5000), last), ("b"):rep(5000))
+        lu.assertEquals(c:allgather(c:rank())[c:size()], last)
         local r, l = (c:rank() + 1) % c:size(), (c:rank() - 1) % c:size()
         lu.assertEquals((c:sendrecv({c:rank(), ("x"):rep(6000)}, r, l, 3, 3))[1], l)
         lu.assertNil(c:iprobe())
