@@ -1,5 +1,6 @@
 #include "message.h"
 
+#include "chunks.h"
 #include "datatype.h"
 #include "error.h"
 #include "progress.h"
@@ -12,7 +13,7 @@
 
 /* --- sending ---------------------------------------------------------------------------------------------- */
 
-static lm_head head_new(lm_comm *c, lm_content content, lm_dtype dtype, size_t bytes, int dest)
+lm_head lm_newhead(lm_comm *c, lm_content content, lm_dtype dtype, size_t bytes, int dest)
 {
     return (lm_head){(uint8_t)content, (uint8_t)dtype, c->sent[dest]++ & INT32_MAX, bytes};
 }
@@ -41,8 +42,7 @@ static void send_envelope(lua_State *L, lm_comm *c, lm_outgoing *o, const void *
     lm_mpi(L, code, o->call);
 }
 
-/* Begins to send a body that did not fit into its envelope. */
-static void send_payload(lua_State *L, lm_comm *c, lm_outgoing *o, const void *body, const lm_head *head)
+void lm_sendpayload(lua_State *L, lm_comm *c, lm_outgoing *o, const void *body, const lm_head *head)
 {
     lm_span span = lm_spanof(MPI_BYTE, (int64_t)head->bytes);
     int code = MPI_Isend(body, span.count, span.type, o->dest, (int)head->sequence, c->payload, &o->parts[1]);
@@ -53,13 +53,19 @@ static void send_payload(lua_State *L, lm_comm *c, lm_outgoing *o, const void *b
 void lm_sendvalue(lua_State *L, lm_comm *c, lm_outgoing *o, int index, lm_buffer *b)
 {
     lm_grow(L, b, sizeof(lm_head));
-    lm_encode(L, index, b);
+    bool streams = o->mode == LM_STANDARD && o->dest != c->rank && o->dest != MPI_PROC_NULL && lua_istable(L, index);
+    lm_sink *sink = streams ? lm_opensink(L, c, o) : NULL;
+    lm_encodeto(L, index, b, sink);
     if (o->dest == MPI_PROC_NULL) return;
+    if (streams && sink->taken) {
+        lm_closesink(L, o, b);
+        return;
+    }
     size_t bytes = b->size - sizeof(lm_head);
-    lm_head head = head_new(c, LM_VALUE, 0, bytes, o->dest);
+    lm_head head = lm_newhead(c, LM_VALUE, 0, bytes, o->dest);
     memcpy(b->data, &head, sizeof head);
     send_envelope(L, c, o, b->data, bytes <= LM_ROOM ? b->size : sizeof head);
-    if (bytes > LM_ROOM) send_payload(L, c, o, b->data + sizeof head, &head);
+    if (bytes > LM_ROOM) lm_sendpayload(L, c, o, b->data + sizeof head, &head);
 }
 
 void lm_sendarray(lua_State *L, lm_comm *c, lm_outgoing *o, const lm_array *a, lm_envelope *e)
@@ -74,10 +80,10 @@ void lm_sendarray(lua_State *L, lm_comm *c, lm_outgoing *o, const lm_array *a, l
         lua_pushnil(L);
     }
     if (o->dest == MPI_PROC_NULL) return;
-    e->head = head_new(c, LM_ARRAY, (lm_dtype)a->dtype, bytes, o->dest);
+    e->head = lm_newhead(c, LM_ARRAY, (lm_dtype)a->dtype, bytes, o->dest);
     if (bytes <= LM_ROOM) lm_pack(a, e->body);
     send_envelope(L, c, o, e, sizeof e->head + (bytes <= LM_ROOM ? bytes : 0));
-    if (bytes > LM_ROOM) send_payload(L, c, o, body, &e->head);
+    if (bytes > LM_ROOM) lm_sendpayload(L, c, o, body, &e->head);
 }
 
 void lm_completesend(lua_State *L, lm_outgoing *o)
@@ -107,9 +113,19 @@ lm_letter *lm_openletter(lua_State *L, int comm, lm_comm *c, MPI_Message *messag
         lua_pushvalue(L, -1);
         lua_setiuservalue(L, comm, 2);
     }
-    lm_letter *new = lua_newuserdatauv(L, sizeof *new, 0);
+    lm_letter *new = lua_newuserdatauv(L, sizeof *new, 1);
     *new = (lm_letter){.from = {status->MPI_SOURCE, status->MPI_TAG}};
     lm_mpi(L, MPI_Mrecv(&new->envelope, LM_EAGER, MPI_BYTE, message, MPI_STATUS_IGNORE), call);
+    lm_head *head = &new->envelope.head;
+    if (head->content == LM_STREAM) {
+        lm_buffer *body = lm_collectstream(L, c, call, new->from, &new->envelope);
+        if (!body) {
+            lua_pop(L, 2);
+            return NULL;
+        }
+        *head = (lm_head){LM_VALUE, 0, head->sequence, body->size};
+        lua_setiuservalue(L, -2, 1);
+    }
     lua_rawsetp(L, -2, new);
     lua_pop(L, 1);
     c->record->letters++;
@@ -138,13 +154,15 @@ lm_letter *lm_matchletter(lua_State *L, int comm, lm_comm *c, int source, int ta
     for (lm_letter *l = found->next; l; l = l->next) /* letters lie in the order of their opening */
         if (l->from.source == found->from.source && (tag == MPI_ANY_TAG || tag == l->from.tag) && sent_before(l, found)) found = l;
     /* MPI may still hold an earlier message of that sender, which the probe's tag passed over */
-    int there;
-    MPI_Message message;
-    MPI_Status status;
-    lm_mpi(L, MPI_Improbe(found->from.source, tag, c->comm, &there, &message, &status), call);
-    if (!there) return found;
-    lm_letter *other = lm_openletter(L, comm, c, &message, &status, call);
-    return sent_before(other, found) ? other : found;
+    for (;;) {
+        int there;
+        MPI_Message message;
+        MPI_Status status;
+        lm_mpi(L, MPI_Improbe(found->from.source, tag, c->comm, &there, &message, &status), call);
+        if (!there) return found;
+        lm_letter *other = lm_openletter(L, comm, c, &message, &status, call);
+        if (other) return sent_before(other, found) ? other : found;
+    }
 }
 
 lm_arrival lm_takeletter(lua_State *L, int comm, lm_comm *c, lm_letter *l, lm_envelope *e)
@@ -156,9 +174,12 @@ lm_arrival lm_takeletter(lua_State *L, int comm, lm_comm *c, lm_letter *l, lm_en
     while (*at != l) at = &(*at)->next;
     *at = l->next;
     lua_getiuservalue(L, comm, 2);
+    lua_rawgetp(L, -1, l);
+    lua_getiuservalue(L, -1, 1);
+    lua_replace(L, -2);
     lua_pushnil(L);
-    lua_rawsetp(L, -2, l);
-    lua_pop(L, 1);
+    lua_rawsetp(L, -3, l);
+    lua_remove(L, -2);
     return from;
 }
 
@@ -192,6 +213,7 @@ lm_arrival lm_takeenvelope(lua_State *L, int comm, lm_comm *c, const char *call,
     MPI_Status status;
     if (lm_guarded) take_guarded(L, c, call, source, tag, e, pending, &status);
     else lm_mpi(L, MPI_Recv(e, LM_EAGER, MPI_BYTE, source, tag, c->comm, &status), call);
+    lua_pushnil(L);
     return (lm_arrival){status.MPI_SOURCE, status.MPI_TAG};
 }
 
@@ -228,6 +250,14 @@ int lm_startdrain(lm_comm *c, const lm_head *head, lm_arrival from, void *room, 
     return code;
 }
 
+int lm_drain(lm_comm *c, const lm_head *head, lm_arrival from)
+{
+    char room[LM_EAGER];
+    MPI_Request request;
+    int code = lm_startdrain(c, head, from, room, &request);
+    return code == MPI_SUCCESS ? MPI_Wait(&request, MPI_STATUS_IGNORE) : code;
+}
+
 int64_t lm_countof(const lm_head *head)
 {
     return (int64_t)(head->content == LM_ARRAY ? head->bytes / lm_dtypes[head->dtype].size : head->bytes);
@@ -235,7 +265,7 @@ int64_t lm_countof(const lm_head *head)
 
 bool lm_acceptable(const lm_head *head, const lm_array *a)
 {
-    return a ? head->content == LM_ARRAY && head->dtype == a->dtype && head->bytes <= lm_bytes(a) : head->content == LM_VALUE;
+    return a ? head->content == LM_ARRAY && head->dtype == a->dtype && head->bytes <= lm_bytes(a) : head->content != LM_ARRAY;
 }
 
 const char *lm_pushrefusal(lua_State *L, const char *call, const lm_head *head, lm_arrival from, const lm_array *a)

@@ -3,7 +3,7 @@
    A message is an envelope of at most 4000 bytes: a head that says what it is, and the body when it fits. A longer
    body follows as the payload, on the communicator's second channel under the sequence number as tag. A receive takes
    the envelope into room for the longest one, so nothing can overflow, and knows kind, dtype and size before the
-   user's memory is touched. */
+   user's memory is touched. Long values may also travel as streams, see chunks.h. */
 #ifndef LM_MESSAGE_H
 #define LM_MESSAGE_H
 
@@ -11,12 +11,20 @@
 #include "buffer.h"
 #include "comm.h"
 
-typedef enum lm_content { LM_VALUE, LM_ARRAY } lm_content;
+typedef enum lm_content {
+    LM_VALUE, LM_ARRAY,
+    LM_STREAM, /* the beginning of a value, in the envelope; behind it come */
+    LM_MORE,   /* chunks of it, and one of */
+    LM_LAST,   /* the last chunk, */
+    LM_REST,   /* the payload behind it is the rest, */
+    LM_WHOLE,  /* the payload behind it is the whole value, which what came before is not, */
+    LM_NEVER   /* it could not be encoded: there is no message */
+} lm_content;
 
 typedef struct lm_head {
     uint8_t content, dtype;
     uint32_t sequence; /* counts the messages from this sender to this receiver */
-    uint64_t bytes;    /* of the body */
+    uint64_t bytes;    /* of the body, or of this part of it */
 } lm_head;
 
 #define LM_EAGER 4000
@@ -59,6 +67,12 @@ void lm_sendvalue(lua_State *L, lm_comm *c, lm_outgoing *o, int index, lm_buffer
    array is pushed, else nil. */
 void lm_sendarray(lua_State *L, lm_comm *c, lm_outgoing *o, const lm_array *a, lm_envelope *e);
 
+/* The head of the next message to dest. */
+lm_head lm_newhead(lm_comm *c, lm_content content, lm_dtype dtype, size_t bytes, int dest);
+
+/* Begins to send a body that did not fit into its envelope. */
+void lm_sendpayload(lua_State *L, lm_comm *c, lm_outgoing *o, const void *body, const lm_head *head);
+
 lm_outgoing lm_outgoingto(const char *call, int dest, int tag, lm_mode mode);
 
 /* Waits for the end of a send; NULL is none. */
@@ -67,13 +81,14 @@ void lm_completesend(lua_State *L, lm_outgoing *o);
 /* --- receiving --- */
 
 /* Takes the next envelope that matches; the communicator is at stack index `comm`, and `pending` (or NULL) a send of
-   the same call. */
+   the same call. Pushes the buffer with the body if that has been collected already, else nil. */
 lm_arrival lm_takeenvelope(lua_State *L, int comm, lm_comm *c, const char *call, int source, int tag, lm_envelope *e,
                            const lm_outgoing *pending);
 
-/* Begins to receive the body behind an envelope: into exactly head->bytes of room, or (drain) into nothing, so that the
-   sender of a message nobody wants goes on; `room` is then LM_EAGER bytes. MPI's code. */
-int lm_takepayload(lm_comm *c, const lm_head *head, lm_arrival from, void *room); /* begins and completes it */
+/* Receives the body behind an envelope: into exactly head->bytes of room, or (drain) into nothing, so that the sender
+   of a message nobody wants goes on; `room` is then LM_EAGER bytes. MPI's code. */
+int lm_takepayload(lm_comm *c, const lm_head *head, lm_arrival from, void *room);
+int lm_drain(lm_comm *c, const lm_head *head, lm_arrival from);
 int lm_startpayload(lm_comm *c, const lm_head *head, lm_arrival from, void *room, MPI_Request *request);
 int lm_startdrain(lm_comm *c, const lm_head *head, lm_arrival from, void *room, MPI_Request *request);
 
@@ -89,16 +104,16 @@ const char *lm_pushrefusal(lua_State *L, const char *call, const lm_head *head, 
 typedef struct lm_letter {
     struct lm_letter *next;
     lm_arrival from;
-    lm_envelope envelope;
+    lm_envelope envelope; /* of a stream: as that of a value whose body is in user value 1 */
 } lm_letter;
 
-/* Opens a message that a probe matched and keeps it. */
+/* Opens a message that a probe matched and keeps it; NULL: there never was a message. */
 lm_letter *lm_openletter(lua_State *L, int comm, lm_comm *c, MPI_Message *message, const MPI_Status *status, const char *call);
 
 /* The letter that a receive must take first, or NULL. */
 lm_letter *lm_matchletter(lua_State *L, int comm, lm_comm *c, int source, int tag, const char *call);
 
-/* Moves a letter into e and forgets it. */
+/* Moves a letter into e and forgets it. Pushes the buffer with the body, or nil. */
 lm_arrival lm_takeletter(lua_State *L, int comm, lm_comm *c, lm_letter *l, lm_envelope *e);
 
 #endif

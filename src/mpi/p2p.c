@@ -1,8 +1,8 @@
 /* Point-to-point calls that block, and probes. */
 #include "p2p.h"
 
+#include "chunks.h"
 #include "error.h"
-#include "message.h"
 #include "progress.h"
 #include "status.h"
 #include "stop.h"
@@ -22,11 +22,8 @@ static void payload_receive(lua_State *L, lm_comm *c, const char *call, const lm
 static void payload_drain(lua_State *L, lm_comm *c, const char *call, const lm_head *head, lm_arrival from)
 {
     if (head->bytes <= LM_ROOM) return;
-    char room[LM_EAGER];
-    MPI_Request request;
     lm_waitmoving(L, call, "source", from.source, from.tag);
-    lm_mpi(L, lm_startdrain(c, head, from, room, &request), call);
-    lm_mpi(L, MPI_Wait(&request, MPI_STATUS_IGNORE), call);
+    lm_mpi(L, lm_drain(c, head, from), call);
 }
 
 /* Refuses a message: it is consumed, `pending` completed, and the reason raised. */
@@ -36,6 +33,21 @@ static void refuse(lua_State *L, lm_comm *c, const char *call, const lm_head *he
     payload_drain(L, c, call, head, from);
     lm_completesend(L, pending);
     luaL_error(L, "%s", lm_pushrefusal(L, call, head, from, a));
+}
+
+/* Receives the payload of a value into a buffer, which is pushed, to be closed. */
+static const lm_buffer *payload_buffer(lua_State *L, lm_comm *c, const char *call, const lm_head *head, lm_arrival from,
+                                       lm_outgoing *pending)
+{
+    lm_buffer *b = lm_newbuffer(L);
+    lua_toclose(L, -1);
+    if (!lm_reserve(L, b, head->bytes)) {
+        payload_drain(L, c, call, head, from);
+        lm_completesend(L, pending);
+        luaL_error(L, "not enough memory");
+    }
+    payload_receive(L, c, call, head, from, lm_grow(L, b, head->bytes));
+    return b;
 }
 
 /* Receives a value and pushes it and its status. The pending send of the same call (or NULL) is completed before
@@ -49,24 +61,21 @@ static int value_receive(lua_State *L, lm_comm *c, const char *call, int source,
         return 2;
     }
     lm_envelope e;
-    lm_arrival from = lm_takeenvelope(L, 1, c, call, source, tag, &e, pending);
-    if (!lm_acceptable(&e.head, NULL)) refuse(L, c, call, &e.head, from, NULL, pending);
-    const char *body = e.body;
-    if (e.head.bytes > LM_ROOM) {
-        lm_buffer *b = lm_newbuffer(L);
-        lua_toclose(L, -1);
-        if (!lm_reserve(L, b, e.head.bytes)) {
-            payload_drain(L, c, call, &e.head, from);
-            lm_completesend(L, pending);
-            luaL_error(L, "not enough memory");
-        }
-        char *room = lm_grow(L, b, e.head.bytes);
-        payload_receive(L, c, call, &e.head, from, room);
-        body = room;
+    lm_arrival from;
+    size_t bytes;
+    for (;;) {
+        from = lm_takeenvelope(L, 1, c, call, source, tag, &e, pending);
+        if (e.head.content != LM_STREAM || lm_receivestream(L, c, call, from, &e, pending, &bytes)) break;
+        lua_pop(L, 1);
     }
-    lm_completesend(L, pending);
-    lm_decode(L, body, e.head.bytes);
-    lm_pushstatus(L, from.source, from.tag, (int64_t)e.head.bytes);
+    if (e.head.content != LM_STREAM) {
+        const lm_buffer *b = lua_touserdata(L, -1);
+        if (!lm_acceptable(&e.head, NULL)) refuse(L, c, call, &e.head, from, NULL, pending);
+        if (!b && e.head.bytes > LM_ROOM) b = payload_buffer(L, c, call, &e.head, from, pending);
+        lm_completesend(L, pending);
+        lm_decode(L, b ? b->data : e.body, bytes = e.head.bytes);
+    }
+    lm_pushstatus(L, from.source, from.tag, (int64_t)bytes);
     return 2;
 }
 
@@ -81,7 +90,13 @@ static int array_receive(lua_State *L, lm_comm *c, const char *call, lm_array *a
     /* a strided view is received packed; fewer elements than it has leave the rest as it was */
     char *room = a->contiguous ? a->data : lua_newuserdatauv(L, lm_bytes(a), 0);
     lm_envelope e;
-    lm_arrival from = lm_takeenvelope(L, 1, c, call, source, tag, &e, pending);
+    lm_arrival from;
+    for (;;) {
+        from = lm_takeenvelope(L, 1, c, call, source, tag, &e, pending);
+        if (e.head.content != LM_STREAM || lm_collectstream(L, c, call, from, &e)) break;
+        lua_pop(L, 1);
+    }
+    if (lua_touserdata(L, -1)) e.head.bytes = 0; /* a value that has come as a whole */
     if (!lm_acceptable(&e.head, a)) refuse(L, c, call, &e.head, from, a, pending);
     if (!a->contiguous) lm_pack(a, room);
     if (e.head.bytes <= LM_ROOM) memcpy(room, e.body, e.head.bytes);
@@ -206,7 +221,7 @@ static int probe(lua_State *L, const char *call, bool wait)
     }
     lm_wait(L, call, "source", source, tag);
     lm_letter *found = lm_matchletter(L, 1, c, source, tag, call);
-    if (!found) {
+    while (!found) {
         int there = 1;
         MPI_Message message;
         MPI_Status status;

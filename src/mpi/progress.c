@@ -12,7 +12,7 @@
 
 lm_waiting lm_waits = {.call = "its beginning", .leaving = LM_RUNNING};
 unsigned lm_idle, lm_moves;
-void (*lm_background)(void), (*lm_serving)(void);
+void (*lm_unsettled)(void), (*lm_background)(void), (*lm_serving)(void);
 bool (*lm_onwait)(void);
 double lm_watch = 60, lm_longest_nap = LM_NAP;
 const char *lm_within;

@@ -23,9 +23,13 @@ typedef struct lm_waiting {
 extern lm_waiting lm_waits;
 extern unsigned lm_idle; /* looks in vain since lm_wait */
 
+/* Ends what must not be left half done when this rank turns to another call, or NULL. */
+extern void (*lm_unsettled)(void);
+
 /* Called before every MPI call that may block. */
 static inline void lm_wait(lua_State *L, const char *call, const char *peer, int rank, int tag)
 {
+    if (lm_unsettled) lm_unsettled();
     lm_waits = (lm_waiting){L, call, peer, rank, tag, .leaving = LM_RUNNING};
     lm_idle = 0;
 }

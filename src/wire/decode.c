@@ -15,12 +15,14 @@ enum { SEEN = 0, MEMORY = 1, KEPT_0 = 2, KEPT = STRINGREFS };
 typedef struct decoder {
     lua_State *L;
     const unsigned char *start, *p, *end;
-    size_t room; /* slots that tables may still be given in advance: a valid message has a byte for each */
+    lm_source *source; /* NULL: all is here */
+    size_t items; /* that lists may still be given room for: a valid message has a byte for each */
+    size_t pairs; /* the same of pairs, of which half may have been hoped for in vain */
     int base;    /* 0 as long as there is no container */
     int depth;
-    const unsigned char **strings; /* the lead bytes of the short strings so far, of the last WINDOW at most */
+    size_t *strings; /* offsets of the lead bytes of the short strings so far, of the last WINDOW at most */
     size_t nstrings, capacity;     /* the latter a power of two */
-    const unsigned char *few[64];  /* where `strings` begins */
+    size_t few[64];  /* where `strings` begins */
     unsigned char shape_lengths[SHAPES], shapes[SHAPES][KEYS]; /* the numbers of their keys */
 } decoder;
 
@@ -42,9 +44,32 @@ static _Noreturn void bad(decoder *D, const char *format, ...)
 
 static inline size_t remaining(const decoder *D) { return (size_t)(D->end - D->p); }
 
+/* Waits for more of the message; false when there is no more. What is here may move. */
+static __attribute__((noinline)) bool more(decoder *D)
+{
+    if (!D->source) return false;
+    lm_buffer *b = D->source->b;
+    size_t before = b->size, at = (size_t)(D->p - D->start);
+    bool some = D->source->more(D->L, D->source);
+    D->start = (const unsigned char *)b->data;
+    D->p = D->start + at;
+    D->end = D->start + b->size;
+    D->items += b->size - before;
+    D->pairs += 2 * (b->size - before);
+    return some;
+}
+
+/* Sees to it that the next n bytes are here. */
+static inline void need(decoder *D, size_t n)
+{
+    while (n > remaining(D))
+        if (!more(D)) bad(D, "it ends too early");
+}
+
+/* The bytes lie there until the next are wanted. */
 static inline const unsigned char *take(decoder *D, size_t n)
 {
-    if (n > remaining(D)) bad(D, "it ends too early");
+    need(D, n);
     const unsigned char *p = D->p;
     D->p += n;
     return p;
@@ -52,8 +77,16 @@ static inline const unsigned char *take(decoder *D, size_t n)
 
 static inline int take_byte(decoder *D)
 {
-    if (D->p == D->end) bad(D, "it ends too early");
+    need(D, 1);
     return *D->p++;
+}
+
+/* The byte that is next; NIL, which may stand nowhere else, when there is none. */
+static inline int peek(decoder *D)
+{
+    while (D->p == D->end)
+        if (!more(D)) return NIL;
+    return *D->p;
 }
 
 static uint64_t take_varint(decoder *D)
@@ -109,7 +142,7 @@ static void decode_reference(decoder *D)
 
 static void grow_strings(decoder *D)
 {
-    const unsigned char **larger = lua_newuserdatauv(D->L, D->capacity * 2 * sizeof *larger, 0);
+    size_t *larger = lua_newuserdatauv(D->L, D->capacity * 2 * sizeof *larger, 0);
     memcpy(larger, D->strings, D->nstrings * sizeof *larger);
     lua_replace(D->L, D->base + MEMORY);
     D->strings = larger;
@@ -120,12 +153,11 @@ static inline void decode_short_string(decoder *D, int lead)
 {
     lua_State *L = D->L;
     size_t n = (size_t)(lead - STRING_0);
-    const char *s = (const char *)take(D, n);
-    lua_pushlstring(L, s, n);
+    lua_pushlstring(L, (const char *)take(D, n), n);
     if (!D->base) return;
     if (D->nstrings == D->capacity && D->capacity < WINDOW) grow_strings(D);
     if (D->nstrings < KEPT) lua_copy(L, -1, D->base + KEPT_0 + (int)D->nstrings);
-    D->strings[D->nstrings++ & (D->capacity - 1)] = (const unsigned char *)s - 1;
+    D->strings[D->nstrings++ & (D->capacity - 1)] = (size_t)(D->p - D->start) - n - 1;
 }
 
 /* One of the first strings. */
@@ -139,7 +171,7 @@ static inline void decode_kept_string(decoder *D, size_t number)
 static inline void decode_recent_string(decoder *D, size_t number)
 {
     if (number >= D->nstrings) bad(D, "a reference to nothing");
-    const unsigned char *s = D->strings[number];
+    const unsigned char *s = D->start + D->strings[number];
     lua_pushlstring(D->L, (const char *)s + 1, (size_t)(*s - STRING_0));
 }
 
@@ -154,7 +186,7 @@ static void decode_long_string(decoder *D, bool referred)
 /* Pushes a string that is a name. */
 static void decode_name(decoder *D)
 {
-    int lead = D->p < D->end ? *D->p : NIL;
+    int lead = peek(D);
     bool string = (lead >= STRING_0 && lead < STRINGREFS_END) || (lead & ~REFERRED) == LONGSTRING || lead == REF;
     if (string) decode_value(D);
     if (!string || lua_type(D->L, -1) != LUA_TSTRING) bad(D, "a name is not a string");
@@ -162,20 +194,24 @@ static void decode_name(decoder *D)
 
 /* --- tables ---------------------------------------------------------------------------------------------------- */
 
-/* Space for n slots of a table. */
-static int claim(decoder *D, uint64_t n)
+/* Takes n from what there may be of slots in tables. */
+static int claim(decoder *D, size_t *allowed, uint64_t n)
 {
-    if (n > D->room || n > INT32_MAX) bad(D, "a size is larger than the message");
-    D->room -= (size_t)n;
+    while (n > *allowed && more(D)) continue;
+    if (n > *allowed || n > INT32_MAX) bad(D, "a size is larger than the message");
+    *allowed -= (size_t)n;
     return (int)n;
 }
 
-#define READ_INTS(type) \
-    for (int i = 1; i <= n; i++, p += sizeof(type)) { \
+/* Room for pairs, as a shape or room byte says. */
+static int claim_pairs(decoder *D, int log) { return log ? claim(D, &D->pairs, UINT64_C(1) << (log - 1)) : 0; }
+
+#define READ(type, push) \
+    for (; i < until; i++, p += sizeof(type)) { \
         type x; \
         memcpy(&x, p, sizeof x); \
-        lua_pushinteger(L, x); \
-        lua_rawseti(L, -2, i); \
+        push(L, x); \
+        lua_rawseti(L, -2, i + 1); \
     }
 
 static void decode_list(decoder *D, int kind, int n)
@@ -189,27 +225,25 @@ static void decode_list(decoder *D, int kind, int n)
         }
         return;
     }
-    const unsigned char *p = take(D, (size_t)n * sizes[kind]);
-    switch (kind) {
-    case FLOATS:
-        for (int i = 1; i <= n; i++, p += 8) {
-            double x;
-            memcpy(&x, p, 8);
-            lua_pushnumber(L, x);
-            lua_rawseti(L, -2, i);
+    size_t size = sizes[kind];
+    for (int i = 0; i < n;) { /* as many at a time as are here */
+        need(D, size);
+        int until = remaining(D) / size < (size_t)(n - i) ? i + (int)(remaining(D) / size) : n;
+        const unsigned char *p = take(D, (size_t)(until - i) * size);
+        switch (kind) {
+        case FLOATS: READ(double, lua_pushnumber) break;
+        case INTS1: READ(int8_t, lua_pushinteger) break;
+        case INTS2: READ(int16_t, lua_pushinteger) break;
+        case INTS4: READ(int32_t, lua_pushinteger) break;
+        default: READ(int64_t, lua_pushinteger)
         }
-        break;
-    case INTS1: READ_INTS(int8_t) break;
-    case INTS2: READ_INTS(int16_t) break;
-    case INTS4: READ_INTS(int32_t) break;
-    default: READ_INTS(int64_t)
     }
 }
 
 /* True at the end of a table, which is then taken. */
 static inline bool at_end(decoder *D)
 {
-    bool end = D->p < D->end && *D->p == END;
+    bool end = peek(D) == END;
     D->p += end;
     return end;
 }
@@ -218,7 +252,8 @@ static void decode_pairs(decoder *D)
 {
     lua_State *L = D->L;
     while (!at_end(D)) {
-        bool string = D->p < D->end && *D->p >= STRING_0 && *D->p < STRINGREFS_END;
+        int lead = peek(D);
+        bool string = lead >= STRING_0 && lead < STRINGREFS_END;
         decode_value(D);
         int type = string ? LUA_TSTRING : lua_type(L, -1);
         if (type == LUA_TNIL || (type == LUA_TNUMBER && lua_tonumber(L, -1) != lua_tonumber(L, -1)))
@@ -235,9 +270,8 @@ static void decode_table(decoder *D, bool referred)
     open_container(D);
     int shape = take_byte(D), kind = shape >> LISTSHIFT, log = shape & ROOMMASK;
     if (kind > INTS8) bad(D, "a table of unknown shape");
-    int items = kind == NOLIST ? 0 : claim(D, take_varint(D));
-    int pairs = log ? claim(D, UINT64_C(1) << (log - 1)) : 0;
-    lua_createtable(L, items, pairs);
+    int items = kind == NOLIST ? 0 : claim(D, &D->items, take_varint(D));
+    lua_createtable(L, items, claim_pairs(D, log));
     if (referred) note(D, at);
     if (kind != NOLIST) decode_list(D, kind, items);
     decode_pairs(D);
@@ -245,9 +279,9 @@ static void decode_table(decoder *D, bool referred)
 }
 
 /* The number of the string that is next, STRINGREFS or more unless it is one of the first. */
-static size_t next_string(const decoder *D)
+static size_t next_string(decoder *D)
 {
-    int lead = D->p < D->end ? *D->p : NIL;
+    int lead = peek(D);
     if (lead >= STRING_0 && lead < STRINGREF_0) return D->nstrings;
     return lead >= STRINGREF_0 && lead < STRINGREF11_0 ? (size_t)(lead - STRINGREF_0) : STRINGREFS;
 }
@@ -261,7 +295,7 @@ static void decode_record(decoder *D, bool partial, bool referred)
     unsigned char *length = &D->shape_lengths[id], *shape = D->shapes[id];
     int log = partial && count == 0 ? take_byte(D) : 0;
     if (log > ROOMMASK) bad(D, "a table of unknown shape");
-    int pairs = claim(D, log ? UINT64_C(1) << (log - 1) : (uint64_t)count);
+    int pairs = log ? claim_pairs(D, log) : claim(D, &D->pairs, (uint64_t)count);
     lua_createtable(L, 0, partial && pairs < *length ? *length : pairs);
     if (referred) note(D, start);
     for (; at < count; at++) {
@@ -457,13 +491,15 @@ static void decode_value(decoder *D)
     }
 }
 
-void lm_decode(lua_State *L, const char *bytes, size_t n)
+static void decode_message(lua_State *L, const char *bytes, size_t n, lm_source *source)
 {
     decoder D;
     D.L = L;
     D.start = D.p = (const unsigned char *)bytes;
     D.end = D.start + n;
-    D.room = n;
+    D.source = source;
+    D.items = n;
+    D.pairs = 2 * n;
     D.base = D.depth = 0;
     D.strings = D.few;
     D.nstrings = 0;
@@ -472,9 +508,13 @@ void lm_decode(lua_State *L, const char *bytes, size_t n)
     if (n == 0) bad(&D, "it is empty");
     if (take_byte(&D) != FORMAT) bad(&D, "it does not begin as one");
     decode_value(&D);
+    while (more(&D)) continue;
     if (D.p != D.end) bad(&D, "there is more behind it");
     if (D.base) {
         lua_replace(L, D.base);
         lua_settop(L, D.base);
     }
 }
+
+void lm_decode(lua_State *L, const char *bytes, size_t n) { decode_message(L, bytes, n, NULL); }
+void lm_decodefrom(lua_State *L, lm_source *source) { decode_message(L, source->b->data, source->b->size, source); }

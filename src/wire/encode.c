@@ -15,6 +15,9 @@ typedef struct encoder {
     uint64_t strings; /* numbered so far */
     lm_place *place;
     int depth;
+    lm_sink *sink;   /* NULL: the message is wanted as a whole */
+    size_t try;      /* the length at which the sink is asked next */
+    int unsettled;   /* open tables whose beginning may not be handed on yet */
     bool searched; /* the modules' fields were listed anew for this message */
     uint8_t shape_lengths[SHAPES];
     const void *shapes[SHAPES][KEYS]; /* the keys' addresses */
@@ -24,15 +27,21 @@ static void encode_other(encoder *E, int type);
 
 /* --- giving up ------------------------------------------------------------------------------------------------ */
 
-static void refuse(encoder *E, const char *what)
+static void give_up(encoder *E)
 {
     E->b->size = E->start;
+    if (E->sink) E->sink->give_up(E->sink);
+}
+
+static void refuse(encoder *E, const char *what)
+{
+    give_up(E);
     lm_refuse(E->L, E->place, what);
 }
 
 static void out_of_memory(encoder *E)
 {
-    E->b->size = E->start;
+    give_up(E);
     luaL_error(E->L, "not enough memory");
 }
 
@@ -104,9 +113,61 @@ static inline void put_float(encoder *E, double x)
     E->b->size += 9;
 }
 
-/* --- what may appear twice ----------------------------------------------------------------------------------- */
+/* --- what goes out before the end ---------------------------------------------------------------------------- */
 
 static inline size_t offset(const encoder *E) { return E->b->size - E->start; }
+
+static __attribute__((noinline)) void hand_on(encoder *E)
+{
+    lm_sink *s = E->sink;
+    if (E->unsettled == 0 && !s->contradicted)
+        s->taken += s->take(s, E->b->data + E->start + s->taken, offset(E) - s->taken);
+    E->try = offset(E) + s->step;
+}
+
+/* Between two items, where all that was put so far is whole. */
+static inline void breathe(encoder *E)
+{
+    if (offset(E) >= E->try) hand_on(E);
+}
+
+/* What was put from `at` on changes. */
+static inline void change(encoder *E, size_t at)
+{
+    if (E->sink && at < E->sink->taken) E->sink->contradicted = true;
+}
+
+static inline void change_byte(encoder *E, size_t at, int byte)
+{
+    char *p = E->b->data + E->start + at;
+    if (*p == (char)byte) return;
+    change(E, at);
+    *p = (char)byte;
+}
+
+static int room_log(size_t pairs)
+{
+    int log = pairs ? 1 : 0;
+    while (log && log < ROOMMASK && (size_t)1 << (log - 1) < pairs) log++;
+    return log;
+}
+
+/* Sets the room in a room byte or shape byte. It is a hint, which may come too late. */
+static void set_room(encoder *E, size_t at, size_t pairs)
+{
+    char *p = E->b->data + E->start + at;
+    if (!E->sink || at >= E->sink->taken) *p = (char)((*p & ~ROOMMASK) | room_log(pairs));
+}
+
+/* Between two pairs of a table whose room is at an offset: there will be about as many again. */
+static inline void breathe_in_pairs(encoder *E, size_t at, size_t pairs)
+{
+    if (offset(E) < E->try) return;
+    set_room(E, at, 2 * pairs);
+    hand_on(E);
+}
+
+/* --- what may appear twice ----------------------------------------------------------------------------------- */
 
 static inline void remember(encoder *E, lm_map *map, lm_entry *e, const void *key, uint64_t number)
 {
@@ -117,7 +178,7 @@ static inline void remember(encoder *E, lm_map *map, lm_entry *e, const void *ke
 static void put_reference(encoder *E, int lead, const lm_entry *e)
 {
     uint64_t at = lm_mapnumber(e);
-    E->b->data[E->start + at] |= REFERRED;
+    change_byte(E, at, E->b->data[E->start + at] | REFERRED);
     put_byte(E, lead);
     put_varint(E, at);
 }
@@ -216,6 +277,12 @@ static int int_width(lua_Integer i)
     return i == (int8_t)i ? 1 : i == (int16_t)i ? 2 : i == (int32_t)i ? 4 : 8;
 }
 
+/* What a list of numbers is made of; width 0 means floats. */
+static int kind_of(int width)
+{
+    return width == 0 ? FLOATS : width == 1 ? INTS1 : width == 2 ? INTS2 : width == 4 ? INTS4 : INTS8;
+}
+
 static inline lua_Integer load_int(const char *p, int width)
 {
     int8_t i8;
@@ -233,6 +300,7 @@ static inline lua_Integer load_int(const char *p, int width)
 /* Rewrites n integers at body, the end of the buffer, from one width to a larger one. */
 static void widen(encoder *E, size_t body, size_t n, int width, int wider)
 {
+    change(E, body - E->start);
     room(E, n * (size_t)(wider - width));
     char *data = E->b->data + body;
     for (size_t i = n; i-- > 0;) {
@@ -246,6 +314,7 @@ static void widen(encoder *E, size_t body, size_t n, int width, int wider)
 static void loosen(encoder *E, size_t body, size_t n, int width)
 {
     size_t size = width ? (size_t)width : 8;
+    change(E, body - E->start);
     room(E, 9 * n);
     char *to = E->b->data + body, *from = to + 9 * n;
     memmove(from, to, n * size);
@@ -306,19 +375,19 @@ static lua_Integer list_floats(encoder *E, int table, lua_Integer n)
         }
         E->b->size += (size_t)taken * 8;
         lua_settop(L, table);
+        breathe(E);
         at += taken;
         if (taken < BATCH) break;
     }
     return at - 1;
 }
 
-/* The same for integers, in the least width that holds all of them. */
+/* The same for integers, in the least width from *width on that holds all of them. */
 static lua_Integer list_integers(encoder *E, int table, lua_Integer n, int *width)
 {
     lua_State *L = E->L;
     lua_Integer at = 1;
     size_t body = E->b->size;
-    *width = 1;
     while (at <= n) {
         int pushed = push_numbers(L, table, at, n), taken;
         for (taken = 0; taken < pushed && lua_isinteger(L, table + 1 + taken); taken++) {
@@ -332,6 +401,7 @@ static lua_Integer list_integers(encoder *E, int table, lua_Integer n, int *widt
             E->b->size += (size_t)*width;
         }
         lua_settop(L, table);
+        breathe(E);
         at += taken;
         if (taken < BATCH) break;
     }
@@ -360,39 +430,55 @@ static lua_Integer list_values(encoder *E, int table, lua_Integer at, lua_Intege
             holes_before = holes;
         }
         lua_pop(L, 1);
+        breathe(E);
     }
     lua_settop(L, table);
     if (at > *n) return holes;
+    change(E, end - E->start);
     E->b->size = end;
     *n = last;
     return holes_before;
 }
 
-/* Puts the list's length and items; returns what it is made of. *n and *present become its length and how many of
-   its items are not nil. */
-static int encode_list(encoder *E, int table, lua_Integer *n, lua_Integer *present)
+/* What the first item says of the list; *width becomes that of integers which the first and the last one need. */
+static int guess_kind(lua_State *L, int table, lua_Integer n, int *width)
 {
-    lua_State *L = E->L;
+    int kind = VALUES;
+    *width = 0;
+    if (lua_rawgeti(L, table, 1) == LUA_TNUMBER) {
+        kind = FLOATS;
+        if (lua_isinteger(L, -1)) {
+            lua_rawgeti(L, table, n);
+            lua_Integer first = lua_tointeger(L, -2), last = lua_isinteger(L, -1) ? lua_tointeger(L, -1) : 0;
+            *width = int_width(first) > int_width(last) ? int_width(first) : int_width(last);
+            kind = kind_of(*width);
+        }
+    }
+    lua_settop(L, table);
+    return kind;
+}
+
+/* Puts the list's length and items, for the shape byte at offset `shape`; returns what the list is made of. *n and
+   *present become its length and how many of its items are not nil. */
+static int encode_list(encoder *E, int table, size_t shape, lua_Integer *n, lua_Integer *present)
+{
     size_t length = offset(E);
     lua_Integer announced = *n, done = 0, holes = 0;
+    int width, kind = guess_kind(E->L, table, *n, &width);
+    E->b->data[E->start + shape] = (char)(kind << LISTSHIFT);
     put_varint(E, (uint64_t)announced);
     size_t body = E->b->size;
-    int kind = VALUES, width = 0;
-    if (lua_rawgeti(L, table, 1) == LUA_TNUMBER) {
-        bool integers = lua_isinteger(L, -1);
-        lua_pop(L, 1);
-        done = integers ? list_integers(E, table, *n, &width) : list_floats(E, table, *n);
-        if (done == *n) kind = width == 0 ? FLOATS : width == 1 ? INTS1 : width == 2 ? INTS2 : width == 4 ? INTS4 : INTS8;
-        else loosen(E, body, (size_t)done, width);
-    } else {
-        lua_pop(L, 1);
+    if (kind != VALUES) {
+        done = width ? list_integers(E, table, *n, &width) : list_floats(E, table, *n);
+        kind = done < *n ? VALUES : kind_of(width);
+        if (kind == VALUES) loosen(E, body, (size_t)done, width);
     }
     if (kind == VALUES) holes = list_values(E, table, done + 1, n);
     *present = *n - holes;
     if (*n < announced) { /* the length again, in as many bytes as before */
-        char *p = E->b->data + E->start + length, *last = E->b->data + body - 1;
-        for (uint64_t rest = (uint64_t)*n; p <= last; p++, rest >>= 7)
-            *p = (char)((rest & 0x7F) | (p < last ? 0x80 : 0));
+        size_t last = body - E->start - 1;
+        for (uint64_t rest = (uint64_t)*n; length <= last; length++, rest >>= 7)
+            change_byte(E, length, (int)(rest & 0x7F) | (length < last ? 0x80 : 0));
     }
     return kind;
 }
@@ -430,13 +516,6 @@ static bool list_is_all(lua_State *L, int table, lua_Integer present)
     return false;
 }
 
-static int room_log(size_t pairs)
-{
-    int log = pairs ? 1 : 0;
-    while (log && log < ROOMMASK && (size_t)1 << (log - 1) < pairs) log++;
-    return log;
-}
-
 /* A list and pairs, or pairs of which the first has no string for a key. */
 static void encode_mixed(encoder *E, int table)
 {
@@ -445,7 +524,8 @@ static void encode_mixed(encoder *E, int table)
     size_t shape = offset(E), pairs = 0;
     put_byte(E, 0);
     lua_Integer n = (lua_Integer)lua_rawlen(L, table), present = 0;
-    int kind = n > 0 ? encode_list(E, table, &n, &present) : NOLIST;
+    int kind = n > 0 ? encode_list(E, table, shape, &n, &present) : NOLIST;
+    change_byte(E, shape, kind << LISTSHIFT);
     if (kind == NOLIST || !list_is_all(L, table, present)) {
         E->place->slot = table + 1;
         lua_pushnil(L);
@@ -454,12 +534,12 @@ static void encode_mixed(encoder *E, int table)
                 lua_pop(L, 1);
             } else {
                 encode_pair(E);
-                pairs++;
+                breathe_in_pairs(E, shape, ++pairs);
             }
         }
     }
     put_byte(E, END);
-    E->b->data[E->start + shape] = (char)(kind << LISTSHIFT | room_log(pairs));
+    set_room(E, shape, pairs);
 }
 
 /* A table whose traversal begins with a string for a key: that pair is on top. */
@@ -476,6 +556,7 @@ static void encode_record(encoder *E, int table)
     p[0] = (char)RECORD;
     E->b->size += 2;
     bool more = true;
+    E->unsettled++;
     while (at < E->shape_lengths[id] && key == E->shapes[id][at]) {
         encode_value(E, lua_type(L, -1));
         lua_pop(L, 1);
@@ -483,6 +564,7 @@ static void encode_record(encoder *E, int table)
         if (!(more = lua_next(L, table))) break;
         key = lua_topointer(L, -2);
     }
+    E->unsettled--;
     p = E->b->data + E->start + lead;
     p[1] = (char)(at << 4 | id);
     if (!more) return;
@@ -507,9 +589,11 @@ static void encode_record(encoder *E, int table)
         }
         at++;
         pairs++;
+        if (whole) breathe_in_pairs(E, lead + 2, pairs);
+        else breathe(E);
     } while (lua_next(L, table));
     put_byte(E, END);
-    if (whole) E->b->data[E->start + lead + 2] = (char)room_log(pairs);
+    if (whole) set_room(E, lead + 2, pairs);
 }
 
 /* The table on top, with what it has in it. */
@@ -636,13 +720,10 @@ static void encode_function(encoder *E)
 static void encode_array(encoder *E, const lm_array *a)
 {
     if (!a->block->data) refuse(E, "an array whose memory was freed");
-    if (a->block->flights) { /* raises when the array is being received into */
-        size_t size = E->b->size;
-        E->b->size = E->start;
-        lm_flight flight;
-        lm_claim(E->L, a, &flight, false);
-        lm_release(a->block, &flight);
-        E->b->size = size;
+    const char *why = lm_unusable(a, false);
+    if (why) {
+        give_up(E);
+        luaL_error(E->L, "%s", why);
     }
     if (sent_before(E, a)) return;
     put_byte(E, ARRAY);
@@ -705,12 +786,15 @@ static void encode_lonely_string(encoder *E, int index)
     put_bytes(E, s, n);
 }
 
-static void encode_message(lua_State *L, int index, lm_buffer *b)
+static void encode_message(lua_State *L, int index, lm_buffer *b, lm_sink *sink)
 {
     encoder E;
     E.L = L;
     E.b = b;
     E.start = b->size;
+    E.sink = sink;
+    E.try = sink ? sink->step : SIZE_MAX;
+    E.unsettled = 0;
     put_byte(&E, FORMAT);
     if (lua_type(L, index) == LUA_TSTRING) {
         encode_lonely_string(&E, index);
@@ -735,7 +819,9 @@ static void encode_message(lua_State *L, int index, lm_buffer *b)
     lua_settop(L, top);
 }
 
-void lm_encode(lua_State *L, int index, lm_buffer *b)
+void lm_encode(lua_State *L, int index, lm_buffer *b) { lm_encodeto(L, index, b, NULL); }
+
+void lm_encodeto(lua_State *L, int index, lm_buffer *b, lm_sink *sink)
 {
     if (!lm_reserve(L, b, 10)) luaL_error(L, "not enough memory");
     char *p = b->data + b->size;
@@ -747,7 +833,7 @@ void lm_encode(lua_State *L, int index, lm_buffer *b)
         if (lua_isinteger(L, index)) p = write_integer(p, lua_tointeger(L, index));
         else p = write_float(p, lua_tonumber(L, index));
         break;
-    default: encode_message(L, index, b); return;
+    default: encode_message(L, index, b, sink); return;
     }
     b->size = (size_t)(p - b->data);
 }
