@@ -302,6 +302,32 @@ function TestChunks:test_finalizers_may_communicate_while_a_value_is_decoded()
     mpi.waitall(requests)
 end
 
+-- The same plan on every rank; LUAMPI_TRAFFIC says how many messages (300).
+function TestChunks:test_messages_at_random()
+    if size == 1 then lu.skip "one rank" end
+    local dup <close> = comm:dup()
+    local ways = {"recv", "recv", "irecv", "probe"}
+    math.randomseed(11)
+    for _ = 1, tonumber(os.getenv "LUAMPI_TRAFFIC") or 300 do
+        local from, tag, name, way = math.random(0, size - 1), math.random(0, 3), names[math.random(#names)], ways[math.random(#ways)]
+        local to = (from + math.random(size - 1)) % size
+        tag = tag * size + from -- ANY_SOURCE may find no other
+        local c, fails, any = math.random() < 0.5 and comm or dup, math.random() < 0.2, math.random() < 0.5
+        local n, early = math.random(400, 9000), math.random() < 0.3
+        if rank == from then
+            if early then c:recv(to, 99) end
+            if fails then lu.assertEquals(message(c.send, c, broken(n), to, tag), "cannot send a thread at value[" .. n .. "]") end
+            c:send(values[name], to, tag)
+        elseif rank == to then
+            local source = not any and from or mpi.ANY_SOURCE
+            local request = (early or way == "irecv") and c:irecv(source, tag)
+            if early then c:send(0, from, 99) end
+            if not request and way == "probe" then c:probe(source, tag) end
+            assertAlike(name, request and request:wait() or c:recv(source, tag))
+        end
+    end
+end
+
 function TestChunks:test_a_rank_sends_to_itself()
     local r = comm:irecv(rank)
     comm:send(values.records, rank)
