@@ -1,4 +1,4 @@
-/* Encoding and decoding when memory runs out, at every point, linked with wire.c encode.c place.c decode.c bytecode.c names.c map.c buffer.c object.c array.c dtype.c */
+/* Encoding and decoding when memory runs out, at every point, linked with wire.c encode.c encode_list.c place.c decode.c bytecode.c names.c map.c buffer.c object.c array.c dtype.c */
 #include "array.h"
 #include "buffer.h"
 #include "scarce.h"

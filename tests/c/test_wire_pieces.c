@@ -1,4 +1,4 @@
-/* Values that are decoded while they are encoded, linked with wire.c encode.c place.c decode.c bytecode.c names.c map.c buffer.c object.c array.c dtype.c */
+/* Values that are decoded while they are encoded, linked with wire.c encode.c encode_list.c place.c decode.c bytecode.c names.c map.c buffer.c object.c array.c dtype.c */
 #include "array.h"
 #include "buffer.h"
 #include "wire.h"

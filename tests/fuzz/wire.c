@@ -1,4 +1,4 @@
-/* The decoder on any bytes, linked with wire.c encode.c place.c decode.c bytecode.c names.c map.c buffer.c object.c array.c dtype.c */
+/* The decoder on any bytes, linked with wire.c encode.c encode_list.c place.c decode.c bytecode.c names.c map.c buffer.c object.c array.c dtype.c */
 #include "array.h"
 #include "buffer.h"
 #include "wire.h"
