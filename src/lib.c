@@ -114,6 +114,7 @@ int luaopen_mpi(lua_State *L)
     luaopen_wire(L);
     luaopen_p2p(L);
     luaopen_request(L);
+    luaopen_request_list(L);
     luaopen_collective(L);
     luaopen_collective_values(L);
     luaopen_topology(L);

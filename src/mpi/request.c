@@ -148,9 +148,6 @@ static void request_ended(lm_request *r, int code, const MPI_Status *status)
     }
 }
 
-/* Whether nothing more will happen to the request. */
-static bool request_over(const lm_request *r) { return r->state == LM_COMPLETE || r->abandoned; }
-
 /* Lets go of the requests MPI is done with. */
 static void requests_sweep(lua_State *L)
 {
@@ -232,8 +229,9 @@ static lm_request *request_check(lua_State *L, int arg)
     return lm_check(L, arg, &request_kind);
 }
 
-/* Pushes value and status of a completed request; raises what went wrong on the way. */
-static int request_push(lua_State *L, int index, lm_request *r)
+lm_request *lm_testrequest(lua_State *L, int index) { return lm_test(L, index, &request_kind); }
+
+int lm_pushresult(lua_State *L, int index, lm_request *r)
 {
     index = lua_absindex(L, index);
     r->observed = true;
@@ -264,10 +262,10 @@ static int request_push(lua_State *L, int index, lm_request *r)
     return 2;
 }
 
-static void request_wait(lua_State *L, lm_request *r)
+void lm_waitrequest(lua_State *L, lm_request *r)
 {
     lm_wait(L, r->call, r->peer, r->rank, r->tag);
-    while (!request_over(r)) {
+    while (!lm_requestover(r)) {
         lm_poll();
         if (lm_stopping()) lm_raisestop(L, true);
     }
@@ -279,8 +277,8 @@ static void request_wait(lua_State *L, lm_request *r)
 static int method_wait(lua_State *L)
 {
     lm_request *r = request_check(L, 1);
-    request_wait(L, r);
-    return request_push(L, 1, r);
+    lm_waitrequest(L, r);
+    return lm_pushresult(L, 1, r);
 }
 
 /* req:test() → false, or true, value, status */
@@ -289,8 +287,8 @@ static int method_test(lua_State *L)
     lm_request *r = request_check(L, 1);
     lm_wait(L, r->call, r->peer, r->rank, r->tag);
     lm_poll();
-    lua_pushboolean(L, request_over(r));
-    return lua_toboolean(L, -1) ? 1 + request_push(L, 1, r) : 1;
+    lua_pushboolean(L, lm_requestover(r));
+    return lua_toboolean(L, -1) ? 1 + lm_pushresult(L, 1, r) : 1;
 }
 
 /* Cancels a receive that waits for its envelope, unless that comes just now. */
@@ -357,7 +355,7 @@ static void request_close(lm_request *r)
     if (!r->observed && r->era == era) remember(r); /* an interruption may have kept the script from waiting */
     lm_wait(NULL, "the end of its program: a request is open", NULL, 0, -1);
     if (r->type == LM_RECEIVES && r->state == LM_WAITS) request_cancel(r);
-    while (!request_over(r)) lm_poll();
+    while (!lm_requestover(r)) lm_poll();
 }
 
 static int method_gc(lua_State *L)
@@ -396,162 +394,6 @@ void lm_abandonrequests(void)
         lm_droppending(open);
         list_remove(open);
     }
-}
-
-/* --- several requests ------------------------------------------------------------------------------------- */
-
-/* The request in entry i of the list at arg 1, pushed; NULL when there is none. Anything else raises. */
-static lm_request *list_get(lua_State *L, lua_Integer i)
-{
-    lm_checkmpi(L);
-    if (lua_rawgeti(L, 1, i) == LUA_TNIL || (lua_isboolean(L, -1) && !lua_toboolean(L, -1))) return NULL;
-    lm_request *r = lm_test(L, -1, &request_kind);
-    if (!r) luaL_argerror(L, 1, lua_pushfstring(L, "entry %I: mpi.request expected, got %s", i, luaL_typename(L, -1)));
-    return r;
-}
-
-static lua_Integer list_length(lua_State *L)
-{
-    luaL_checktype(L, 1, LUA_TTABLE);
-    lua_Integer n = (lua_Integer)lua_rawlen(L, 1);
-    if (lua_getfield(L, 1, "n") == LUA_TNUMBER) n = lua_tointeger(L, -1);
-    lua_settop(L, 1);
-    for (lua_Integer i = 1; i <= n; i++) {
-        list_get(L, i);
-        lua_settop(L, 1);
-    }
-    return n;
-}
-
-/* Pushes list of values and list of statuses; all are complete. */
-static int list_push(lua_State *L, lua_Integer n)
-{
-    lua_createtable(L, (int)n, 1);
-    lua_createtable(L, (int)n, 1);
-    for (lua_Integer i = 1; i <= n; i++) {
-        lm_request *r = list_get(L, i);
-        if (r) {
-            request_push(L, -1, r);
-            lua_rawseti(L, 3, i);
-            lua_rawseti(L, 2, i);
-        }
-        lua_settop(L, 3);
-    }
-    for (int list = 2; list <= 3; list++) {
-        lua_pushinteger(L, n);
-        lua_setfield(L, list, "n");
-    }
-    return 2;
-}
-
-/* mpi.waitall(reqs) → list of values, list of statuses */
-static int requests_waitall(lua_State *L)
-{
-    lua_Integer n = list_length(L);
-    for (lua_Integer i = 1; i <= n; i++) {
-        lm_request *r = list_get(L, i);
-        if (r) request_wait(L, r);
-        lua_settop(L, 1);
-    }
-    return list_push(L, n);
-}
-
-/* The first request of the list that has completed and not been seen, pushed; 0 when there is none, and whether any is
-   open. */
-static lua_Integer list_any(lua_State *L, lua_Integer n, bool *some_open)
-{
-    *some_open = false;
-    lm_poll();
-    for (lua_Integer i = 1; i <= n; i++) {
-        lm_request *r = list_get(L, i);
-        if (r && !r->observed) {
-            if (request_over(r)) return i;
-            *some_open = true;
-        }
-        lua_settop(L, 1);
-    }
-    return 0;
-}
-
-/* Like list_any, waiting until there is one or none is open. */
-static lua_Integer list_waitany(lua_State *L, lua_Integer n, const char *call)
-{
-    bool some_open;
-    lua_Integer i;
-    lm_wait(L, call, NULL, 0, -1);
-    while (!(i = list_any(L, n, &some_open)) && some_open) {
-        if (lm_stopping()) lm_raisestop(L, true);
-    }
-    return i;
-}
-
-/* mpi.waitany(reqs) → index, value, status; nil when none is open */
-static int requests_waitany(lua_State *L)
-{
-    lua_Integer n = list_length(L), i = list_waitany(L, n, "waitany");
-    if (!i) return 0;
-    lua_pushinteger(L, i);
-    return 1 + request_push(L, 2, lua_touserdata(L, 2));
-}
-
-/* mpi.waitsome(reqs) → list of indices, list of values */
-static int requests_waitsome(lua_State *L)
-{
-    lua_Integer n = list_length(L), i = list_waitany(L, n, "waitsome"), found = 0;
-    lua_settop(L, 1);
-    if (!i) return 0;
-    lua_newtable(L);
-    lua_newtable(L);
-    for (; i <= n; i++) {
-        lm_request *r = list_get(L, i);
-        if (r && !r->observed && request_over(r)) {
-            request_push(L, -1, r);
-            lua_pop(L, 1);
-            lua_rawseti(L, 3, ++found);
-            lua_pushinteger(L, i);
-            lua_rawseti(L, 2, found);
-        }
-        lua_settop(L, 3);
-    }
-    return 2;
-}
-
-/* mpi.testall(reqs) → false, or true, values, statuses */
-static int requests_testall(lua_State *L)
-{
-    lua_Integer n = list_length(L);
-    bool all = true;
-    lm_wait(L, "testall", NULL, 0, -1);
-    lm_poll();
-    for (lua_Integer i = 1; i <= n; i++) {
-        lm_request *r = list_get(L, i);
-        if (r && !request_over(r)) all = false;
-        lua_settop(L, 1);
-    }
-    if (!all) {
-        lua_pushboolean(L, false);
-        return 1;
-    }
-    list_push(L, n);
-    lua_pushboolean(L, true);
-    lua_insert(L, 2);
-    return 3;
-}
-
-/* mpi.testany(reqs) → false, or index, value, status */
-static int requests_testany(lua_State *L)
-{
-    bool some_open;
-    lua_Integer n = list_length(L);
-    lm_wait(L, "testany", NULL, 0, -1);
-    lua_Integer i = list_any(L, n, &some_open);
-    if (!i) {
-        if (some_open) lua_pushboolean(L, false);
-        else lua_pushnil(L);
-        return 1;
-    }
-    lua_pushinteger(L, i);
-    return 1 + request_push(L, 2, lua_touserdata(L, 2));
 }
 
 /* --- point-to-point --------------------------------------------------------------------------------------- */
@@ -686,15 +528,6 @@ static const luaL_Reg request_methods[] = {
 
 static const luaL_Reg metamethods[] = {{"__tostring", method_tostring}, {"__gc", method_gc}, {NULL, NULL}};
 
-static const luaL_Reg functions[] = {
-    {"waitall", requests_waitall},
-    {"waitany", requests_waitany},
-    {"waitsome", requests_waitsome},
-    {"testall", requests_testall},
-    {"testany", requests_testany},
-    {NULL, NULL},
-};
-
 static const luaL_Reg comm_methods[] = {
     {"isend", request_isend},
     {"issend", request_issend},
@@ -714,7 +547,6 @@ void luaopen_request(lua_State *L)
     lua_rawsetp(L, LUA_REGISTRYINDEX, &requests_key);
     lm_newkind(L, &request_kind, request_methods, metamethods);
     lua_setfield(L, -2, "request");
-    luaL_setfuncs(L, functions, 0);
     lua_getfield(L, -1, "comm");
     luaL_setfuncs(L, comm_methods, 0);
     lua_pop(L, 1);

@@ -52,12 +52,25 @@ void lm_keep(lua_State *L);
 /* Puts a request that MPI has begun among the open ones. */
 void lm_openrequest(lua_State *L, lm_request *r, int type);
 
+/* The request at `index`, NULL when it is none. */
+lm_request *lm_testrequest(lua_State *L, int index);
+
+/* Whether nothing more will happen to the request. */
+static inline bool lm_requestover(const lm_request *r) { return r->state == LM_COMPLETE || r->abandoned; }
+
+/* Waits until it is over. */
+void lm_waitrequest(lua_State *L, lm_request *r);
+
+/* Pushes value and status of the request at `index`, which is over; raises what went wrong on the way. → 2 */
+int lm_pushresult(lua_State *L, int index, lm_request *r);
+
 /* For a recovery: receives that wait are cancelled; whether all that moves has moved; and collectives that not every
    rank began are left, with their arrays in use for ever. */
 void lm_droprequests(void);
 bool lm_requestsmoved(void);
 void lm_abandonrequests(void);
 
-void luaopen_request(lua_State *L); /* adds waitall … to the module on top of the stack, isend … to its communicators */
+void luaopen_request(lua_State *L);      /* adds isend … to the communicators of the module on top of the stack */
+void luaopen_request_list(lua_State *L); /* adds waitall … to that module */
 
 #endif
