@@ -57,6 +57,30 @@ static const char *with_task(lua_State *L, const char *message)
     return lua_pushfstring(L, "%s\nstack traceback of the task:%s", message, stack + strlen("\nstack traceback:"));
 }
 
+static bool begins(const char *line, const char *with) { return !strncmp(line, with, strlen(with)); }
+
+/* Pushes the message and the traceback: without the calls of modules compiled in, and without the call of error or a
+   tail call on top, as the tracebacks of tasks and of the prompt are. */
+static void push_trace(lua_State *L, const char *message)
+{
+    luaL_Buffer b;
+    luaL_traceback(L, L, NULL, 1);
+    const char *line = strchr(lua_tostring(L, -1), '\n');
+    luaL_buffinit(L, &b);
+    luaL_addstring(&b, message);
+    luaL_addstring(&b, "\nstack traceback:");
+    for (bool top = true; line;) {
+        const char *next = strchr(line + 1, '\n');
+        bool idle = begins(line, "\n\t[C]: in function 'error'") || begins(line, "\n\t(...tail calls...)");
+        if (!begins(line, "\n\tmpi/") && !(top && idle)) {
+            luaL_addlstring(&b, line, next ? (size_t)(next - line) : strlen(line));
+            top = false;
+        }
+        line = next;
+    }
+    luaL_pushresult(&b);
+}
+
 static int message_handler(lua_State *L)
 {
     const char *message = lua_tostring(L, 1);
@@ -65,7 +89,7 @@ static int message_handler(lua_State *L)
         else message = lua_pushfstring(L, "(error object is a %s value)", luaL_typename(L, 1));
         message = with_task(L, message);
     }
-    luaL_traceback(L, L, message, 1);
+    push_trace(L, message);
     return 1;
 }
 
