@@ -246,6 +246,16 @@ function TestErrors:test_a_result_that_cannot_travel_is_told_with_its_item()
     lu.assertEquals((comm:map(square, 4)), squares(4))
 end
 
+function TestErrors:test_a_result_that_can_travel_alone_but_not_in_a_list_is_told()
+    if size == 1 then return end
+    local deep = {}
+    while pcall(mpi.pack, {deep}) do deep = {deep} end
+    mpi.pack(deep)
+    for _, n in ipairs {10, 20000} do
+        lu.assertStrContains(failure(comm.map, comm, function (i) return i == n and deep or {i} end, n), "nested deeper than")
+    end
+end
+
 function TestErrors:test_the_place_of_a_wrong_call_is_told_once()
     lu.assertStrMatches(failure(comm.map, comm, "f", 3),
         "tests/test_map.lua:%d+: [^ ]* ?bad argument #1 to 'map' %(function expected, got string%)")

@@ -7,12 +7,14 @@ local handout = require "mpi.handout"
 local isolate = require "mpi.isolate"
 local jobs = require "mpi.job"
 local journal = require "mpi.journal"
+local outcome = require "mpi.results"
 
 local take, clock = handout.take, handout.clock
 local move = table.move
 local text_of, placed = jobs.text_of, jobs.placed
 local new_error, new_body_error, packed_error, sent = jobs.new_error, jobs.new_body_error, jobs.packed_error, jobs.sent
 local job_of, distribute, start = jobs.job_of, jobs.distribute, jobs.start
+local direct_results, agree_into, bring = outcome.direct_results, outcome.agree_into, outcome.bring
 
 local map = {}
 
@@ -38,8 +40,6 @@ local function meet(h, failure, told)
     end
     return all, first
 end
-
-local function time_of(h) return (select(2, h:times())) end
 
 -- `ended`: when the results were there, the same on every rank as all that is told.
 local function info_of(all, job, ended)
@@ -179,16 +179,6 @@ end
 
 -- Map -----------------------------------------------------------------------------------------------------------------
 
--- Up to this many items the results are together in one message; above so many bytes each rank's are put in their places
--- before those of the next one come, which takes less memory.
-local MANY, LARGE = 10000, 2^26 | 0
-
--- The list of n results, when each may be put in its place at once; else nil.
-local function direct_results(own, job, n)
-    local here = job.to == "all" or job.to == own:rank()
-    if n and here and not job.left and not job.into and (n > MANY or own:size() == 1) then return handout.list(n) end
-end
-
 -- Does all tasks this rank takes, about `share` of them. → failure; the values, one after another unless `results` has them
 -- in their places; segments: first, last, first, last … of the items that the values belong to
 local function collect(h, job, rank, fetch, f, next_range, results, share)
@@ -239,180 +229,6 @@ local function collect(h, job, rank, fetch, f, next_range, results, share)
     return failure, values, left and segments_left(left, segments) or segments
 end
 
--- One after another, what lies in its places.
-local function gathered(results, segments)
-    local list, k = {}, 0
-    for s = 1, #segments, 2 do
-        local first, last = segments[s], segments[s + 1]
-        move(results, first, last, k + 1, list)
-        k = k + last - first + 1
-    end
-    return list
-end
-
--- The first of the results that cannot travel, as {its item, why}; else false.
-local function refused(values, segments, in_place)
-    local k = 0
-    for s = 1, #segments, 2 do
-        for i = segments[s], segments[s + 1] do
-            k = k + 1
-            local fine, text = pcall(mpi.pack, values[in_place and i or k])
-            if not fine then return {i, text} end
-        end
-    end
-    return false
-end
-
-local function raise_refused(list)
-    local first
-    for _, entry in ipairs(list) do
-        if entry and (not first or entry[1] < first[1]) then first = entry end
-    end
-    if first then
-        error(placed(("the result of item %d cannot travel: %s"):format(first[1], (first[2]:gsub(" at value$", "")))), 0)
-    end
-end
-
--- Brings the results together where they are wanted, else nil. `results` is nil unless this rank's are there already.
--- → the results and when they were there, which one rank says
-local function bring(h, own, job, n, values, segments, done, results)
-    local rank, place = own:rank(), handout.place
-    local here = job.to == "all" or job.to == rank
-    if results and own:size() == 1 then return results, time_of(h) end
-    local direct = results
-    results = results or here and handout.list(n) or nil
-    if own:size() == 1 then
-        place(results, values, segments)
-        return results, time_of(h)
-    elseif job.to == "all" and n <= MANY then
-        local fine, all = pcall(own.allgather, own, {values, segments, rank == 0 and time_of(h) or nil})
-        if not fine then
-            if all:find "cannot send" then raise_refused(own:allgather(refused(values, segments))) end
-            error(all, 0)
-        end
-        for _, entry in ipairs(all) do place(results, entry[1], entry[2]) end
-        return results, all[1][3]
-    end
-    -- the values as numbers or encoded, so that only those who want them decode them; a head goes first
-    local numbers, floats, text
-    local unsent = false
-    if (job.to == "all" or not here) and done > 0 then
-        numbers, floats = handout.numbers(values, done, direct and segments or {1, done})
-        if not numbers then
-            local fine, packed = pcall(mpi.pack, direct and gathered(values, segments) or values)
-            if fine then text = packed else unsent = refused(values, segments, direct) end
-        end
-    end
-    local head = {numbers and done or nil, floats, segments, text and #text, unsent}
-    if here and not direct then place(results, values, segments) end
-    if job.to ~= "all" then
-        if not here then
-            own:send({head, text}, job.to, 0)
-            if numbers then own:Send(numbers, job.to, 0) end
-        end
-        local unsent_ones = {}
-        for r = 0, own:size() - 1 do
-            if here and r ~= rank then
-                local message = own:recv(r, 0)
-                local other, bytes = message[1], message[2]
-                local list = other[1] and mpi.array.empty(other[1], "int64")
-                if list then own:Recv(list, r, 0) end
-                if list or bytes then place(results, list or mpi.unpack(bytes), other[3], other[2]) end
-                unsent_ones[#unsent_ones + 1] = other[5]
-            end
-        end
-        local told = own:bcast(here and {time_of(h), unsent_ones} or nil, job.to)
-        raise_refused(told[2])
-        return results, told[1]
-    end
-    local heads, size, later = own:allgather(head), 0, {}
-    local unsent_ones = {}
-    for r, other in ipairs(heads) do unsent_ones[r] = other[5] end
-    raise_refused(unsent_ones)
-    for _, other in ipairs(heads) do size = size + 8 * (other[1] or 0) + (other[4] or 0) end
-    for r, other in ipairs(heads) do
-        local list
-        if other[1] then list = own:Bcast(r - 1 == rank and numbers or mpi.array.empty(other[1], "int64"), r - 1)
-        elseif other[4] then list = own:bcast(r - 1 == rank and text or nil, r - 1)
-        end
-        local function put()
-            if list and r - 1 ~= rank then place(results, other[1] and list or mpi.unpack(list), other[3], other[2]) end
-        end
-        if size > LARGE then put() else later[#later + 1] = put end
-    end
-    for _, put in ipairs(later) do put() end
-    return results, own:bcast(rank == 0 and time_of(h) or nil)
-end
-
--- Numbers in an array: bytes that travel at a time.
-local PIECE = 2^19 | 0
-
--- Agrees on the array that the results go into, if any; a rank that does not need it may have brought none.
-local function agree_into(own, job, n)
-    local here = job.to == "all" or job.to == own:rank()
-    local mine
-    if here and job.into then
-        local length = job.into:ndim() > 0 and #job.into or 0
-        mine = {shape = {job.into:shape()}, dtype = job.into:dtype()}
-        mine.mistake = length ~= n and ("bad argument #3 to '%s' (into has %d %s, there are %d items)"):format(
-            job.call, length, #mine.shape > 1 and "rows" or "elements", n)
-    end
-    local all = {}
-    if job.to == "all" then
-        if mine then all = own:allgather(mine) end
-    else
-        all[1] = own:bcast(mine, job.to)
-    end
-    for r, entry in ipairs(all) do
-        if entry.mistake then error(placed(entry.mistake), 0) end
-        if entry.dtype ~= all[1].dtype or #entry.shape ~= #all[1].shape then
-            error(placed(("the arrays into which the results go differ: %s on rank 0, %s on rank %d"):format(
-                all[1].dtype, entry.dtype, r - 1)), 0)
-        end
-    end
-    if all[1] and not here then job.into = mpi.array.empty(all[1].shape, all[1].dtype) end
-end
-
--- The rows that rank `from` made go to the ranks that want them, a piece at a time.
-local function bring_rows(own, job, segments, from)
-    local into, rank = job.into, own:rank()
-    local shape = {into:shape()}
-    local row = 8
-    for d = 2, #shape do row = row * shape[d] end
-    local most, left = math.max(1, PIECE // row), 0
-    for s = 1, #segments, 2 do left = left + segments[s + 1] - segments[s] + 1 end
-    local s, skipped = 1, 0
-    shape[1] = math.min(most, left)
-    local room = mpi.array.empty(shape, into:dtype())
-    while left > 0 do
-        shape[1] = math.min(most, left)
-        local piece = shape[1] == #room and room or room:slice(1, shape[1])
-        if rank == from then handout.copy_rows(into, segments, s, skipped, piece, true) end
-        if job.to == "all" then own:Bcast(piece, from)
-        elseif rank == from then own:Send(piece, job.to, 0)
-        else own:Recv(piece, from, 0)
-        end
-        if rank ~= from then s, skipped = handout.copy_rows(into, segments, s, skipped, piece, false)
-        else s, skipped = handout.copy_rows(into, segments, s, skipped, piece, nil)
-        end
-        left = left - shape[1]
-    end
-end
-
--- → as bring
-local function bring_into(h, own, job, segments)
-    local rank, from = own:rank(), job.to == "all" and 0 or job.to
-    if own:size() == 1 then return job.into, time_of(h) end
-    local all
-    if job.to == "all" then all = own:allgather(segments) else all = own:gather(segments, job.to) end
-    for r = 0, own:size() - 1 do
-        if job.to == "all" or r ~= job.to and (rank == r or rank == job.to) then
-            bring_rows(own, job, r == rank and segments or all[r + 1], r)
-        end
-    end
-    return (job.to == "all" or job.to == rank) and job.into or nil, own:bcast(rank == from and time_of(h) or nil, from)
-end
-
 --- The method comm:map.
 function map.map(comm, f, items, opts)
     local job = job_of(comm, "map", f, items, opts, 2)
@@ -430,10 +246,7 @@ function map.map(comm, f, items, opts)
     local all, first = meet(h, failure, told)
     if first then error(first, 0) end
     n = n or all[job.root + 1][6].read
-    local results, ended
-    if job.into then results, ended = bring_into(h, own, job, segments)
-    else results, ended = bring(h, own, job, n, values, segments, all[own:rank() + 1][4], direct)
-    end
+    local results, ended = bring(h, own, job, n, values, segments, all[own:rank() + 1][4], direct)
     if results and job.left then record:each(function (i, value) results[i] = value end) end
     return results, info_of(all, job, ended)
 end
@@ -813,7 +626,7 @@ function map.mapreduce(comm, f, items, opts)
         all, result = reduce_stream(h, job, op)
     end
     if result and not result[1] then result[2] = text_of(result[2]) end
-    if result then result[3] = time_of(h) end
+    if result then result[3] = select(2, h:times()) end
     result = own:bcast(result, job.root)
     if not result[1] then error(placed(result[2]), 0) end
     return result[2], info_of(all, job, result[3])
