@@ -117,6 +117,7 @@ int luaopen_mpi(lua_State *L)
     luaopen_request_list(L);
     luaopen_collective(L);
     luaopen_collective_values(L);
+    luaopen_collective_reduce(L);
     luaopen_topology(L);
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
     luaopen_handout(L);

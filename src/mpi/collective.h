@@ -15,8 +15,9 @@ int lm_readroot(lua_State *L, int arg, const lm_comm *c, const char *call, const
 /* The operator at arg, or a mistake. */
 lm_opid lm_readop(lua_State *L, int arg, const char *call, const char **mistake);
 
-/* Both add to the module on top of the stack and to its communicators' methods. */
+/* All add to the module on top of the stack and to its communicators' methods. */
 void luaopen_collective(lua_State *L);        /* of arrays, and barrier */
 void luaopen_collective_values(lua_State *L); /* of any values */
+void luaopen_collective_reduce(lua_State *L); /* that combine any values */
 
 #endif

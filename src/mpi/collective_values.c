@@ -1,7 +1,7 @@
 /* Collectives of any Lua value. Each rank's value travels as a block of fixed size that holds the encoding when it
    fits; what is longer follows on the second channel. A rank that cannot encode its value still takes part: its block
    carries the message, and the call raises where the value was wanted. */
-#include "collective.h"
+#include "collective_values.h"
 
 #include "agree.h"
 #include "datatype.h"
@@ -28,7 +28,6 @@ typedef struct block {
 } block;
 
 #define FEW 8 /* ranks whose blocks lie on the C stack, and go from one to another */
-
 
 /* --- encoding under protection ---------------------------------------------------------------------------- */
 
@@ -57,59 +56,54 @@ static bool encode(lua_State *L, int index, lm_buffer *b)
     }
 }
 
-/* Pushes a buffer of this call's own: a finalizer may use the shared one while MPI is at work. */
-static lm_buffer *own_buffer(lua_State *L)
+lm_buffer *lm_ownbuffer(lua_State *L)
 {
     lm_buffer *b = lm_newbuffer(L);
     lua_toclose(L, -1);
     return b;
 }
 
-/* One encoded value, or the message that says why there is none: bytes of a buffer from `at` on. */
-typedef struct parcel {
-    size_t at, size;
-    bool failed;
-} parcel;
-
-/* Appends the encoding of the value at index to b, or the message of the failure. */
-static parcel parcel_encode(lua_State *L, int index, lm_buffer *b)
+lm_parcel lm_messageparcel(lua_State *L, lm_buffer *b)
 {
-    size_t at = b->size;
-    bool fine = encode(L, index, b);
-    if (!fine) {
-        size_t length;
-        const char *message = luaL_tolstring(L, -1, &length);
-        memcpy(lm_grow(L, b, length), message, length);
-        lua_pop(L, 2);
-    }
-    return (parcel){at, b->size - at, !fine};
+    size_t at = b->size, length;
+    const char *message = luaL_tolstring(L, -1, &length);
+    memcpy(lm_grow(L, b, length), message, length);
+    lua_pop(L, 2);
+    return (lm_parcel){at, length, true};
 }
 
-/* The same as all there is: in a buffer of this call's own, or when it takes at most `room` bytes in the shared one,
+lm_parcel lm_encodeparcel(lua_State *L, int index, lm_buffer *b)
+{
+    size_t at = b->size;
+    if (!encode(L, index, b)) return lm_messageparcel(L, b);
+    return (lm_parcel){at, b->size - at, false};
+}
+
+/* The value at index as a parcel that is all there is: in a buffer of this call's own, or when it takes at most `room` bytes in the shared one,
    to be copied before anything else is made. */
-static lm_buffer *parcel_alone(lua_State *L, int index, size_t room, parcel *p)
+static lm_buffer *parcel_alone(lua_State *L, int index, size_t room, lm_parcel *p)
 {
     lm_buffer *b = lm_scratch(L);
     if (!encode(L, index, b)) { /* anew, so that the message lies in a safe place */
         lua_pop(L, 1);
-        b = own_buffer(L);
-        *p = parcel_encode(L, index, b);
+        b = lm_ownbuffer(L);
+        *p = lm_encodeparcel(L, index, b);
         return b;
     }
     if (b->size > room) {
         b = lm_keepscratch(L);
         lua_toclose(L, -1);
     }
-    *p = (parcel){0, b->size, false};
+    *p = (lm_parcel){0, b->size, false};
     return b;
 }
 
-static const char *parcel_mistake(lua_State *L, const parcel *p, const lm_buffer *b)
+const char *lm_parcelmistake(lua_State *L, const lm_parcel *p, const lm_buffer *b)
 {
     return p->failed ? lua_pushlstring(L, b->data + p->at, p->size) : NULL;
 }
 
-static void block_fill(block *to, const parcel *p, const lm_buffer *b, uint32_t sequence)
+static void block_fill(block *to, const lm_parcel *p, const lm_buffer *b, uint32_t sequence)
 {
     to->head = (head){p->size, sequence, p->failed};
     if (p->size <= BODY) memcpy(to->body, b->data + p->at, p->size);
@@ -117,23 +111,14 @@ static void block_fill(block *to, const parcel *p, const lm_buffer *b, uint32_t 
 
 /* --- agreement -------------------------------------------------------------------------------------------- */
 
-typedef struct call {
-    lua_State *L;
-    lm_comm *c;
-    const char *name;
-    const char *mistake;
-    int root; /* < 0: none */
-    lm_opid op;
-} call;
-
-static call call_begin(lua_State *L, const char *name, int root_arg)
+lm_valuecall lm_begincall(lua_State *L, const char *name, int root_arg)
 {
-    call k = {.L = L, .c = lm_checkcomm(L, 1), .name = name, .root = -1, .op = LM_OPS};
+    lm_valuecall k = {.L = L, .c = lm_checkcomm(L, 1), .name = name, .root = -1, .op = LM_OPS};
     if (root_arg) k.root = lm_readroot(L, root_arg, k.c, name, &k.mistake);
     return k;
 }
 
-static void call_agree(call *k, bool always)
+void lm_agreecall(lm_valuecall *k, bool always)
 {
     lm_wait(k->L, k->name, k->root < 0 ? NULL : "root", k->root, -1);
     const char *op = k->op < LM_OPS ? lm_opnames[k->op] : NULL;
@@ -141,10 +126,10 @@ static void call_agree(call *k, bool always)
 }
 
 /* A value that cannot be encoded is a mistake every rank learns of while calls are compared; later the block says it. */
-static void call_agree_parcel(call *k, const parcel *p, const lm_buffer *b)
+static void call_agree_parcel(lm_valuecall *k, const lm_parcel *p, const lm_buffer *b)
 {
-    if (!k->mistake && lm_compares(k->c, false)) k->mistake = parcel_mistake(k->L, p, b);
-    call_agree(k, false);
+    if (!k->mistake && lm_compares(k->c, false)) k->mistake = lm_parcelmistake(k->L, p, b);
+    lm_agreecall(k, false);
 }
 
 /* --- blocks ----------------------------------------------------------------------------------------------- */
@@ -159,7 +144,7 @@ static int block_size(const block *b) { return (int)(sizeof b->head + (b->head.b
 static block *block_own(const lm_comm *c, block few[FEW]) { return &few[c->size > FEW ? 0 : c->rank]; }
 
 /* Fills `all` at root with every rank's block. */
-static void blocks_gather(call *k, int root, const block *own, block *all)
+static void blocks_gather(lm_valuecall *k, int root, const block *own, block *all)
 {
     lua_State *L = k->L;
     lm_comm *c = k->c;
@@ -176,7 +161,7 @@ static void blocks_gather(call *k, int root, const block *own, block *all)
 }
 
 /* Sends to[r * step] to each other rank r, and fills from[r] with what comes from it: among few ranks. */
-static void blocks_exchange(call *k, const block *to, int step, block *from, int tag)
+static void blocks_exchange(lm_valuecall *k, const block *to, int step, block *from, int tag)
 {
     lua_State *L = k->L;
     int rank = k->c->rank, size = k->c->size;
@@ -196,7 +181,7 @@ static void blocks_exchange(call *k, const block *to, int step, block *from, int
 
 static uint32_t next_sequence(lm_comm *c, int dest) { return c->sent[dest]++ & INT32_MAX; }
 
-static MPI_Request long_isend(call *k, const void *bytes, const head *h, int dest)
+static MPI_Request long_isend(lm_valuecall *k, const void *bytes, const head *h, int dest)
 {
     MPI_Request request;
     lm_span span = lm_spanof(MPI_BYTE, (int64_t)h->bytes);
@@ -206,13 +191,13 @@ static MPI_Request long_isend(call *k, const void *bytes, const head *h, int des
     return request;
 }
 
-static void long_wait(call *k, int n, MPI_Request *requests)
+static void long_wait(lm_valuecall *k, int n, MPI_Request *requests)
 {
     lm_wait(k->L, k->name, NULL, 0, -1);
     lm_mpi(k->L, MPI_Waitall(n, requests, MPI_STATUSES_IGNORE), k->name);
 }
 
-static void long_recv(call *k, void *room, const head *h, int source)
+static void long_recv(lm_valuecall *k, void *room, const head *h, int source)
 {
     lm_waitmoving(k->L, k->name, "source", source, -1);
     lm_span span = lm_spanof(MPI_BYTE, (int64_t)h->bytes);
@@ -230,8 +215,7 @@ static void push_content(lua_State *L, const char *bytes, const head *h)
 
 /* --- bcast ------------------------------------------------------------------------------------------------ */
 
-/* Sends the root's parcel to all; elsewhere pushes the value (or the message, then returns false). */
-static bool bcast(call *k, int root, const parcel *p, const lm_buffer *b)
+bool lm_bcastvalue(lm_valuecall *k, int root, const lm_parcel *p, const lm_buffer *b)
 {
     lua_State *L = k->L;
     lm_comm *c = k->c;
@@ -260,20 +244,21 @@ static bool bcast(call *k, int root, const parcel *p, const lm_buffer *b)
 static int values_bcast(lua_State *L)
 {
     lua_settop(L, 3);
-    call k = call_begin(L, "bcast", 3);
-    parcel p = {0};
+    lm_valuecall k = lm_begincall(L, "bcast", 3);
+    lm_parcel p = {0};
     lm_buffer *b = k.c->rank == k.root ? parcel_alone(L, 2, BODY, &p) : NULL;
     call_agree_parcel(&k, &p, b);
-    if (!bcast(&k, k.root, &p, b)) return luaL_error(L, "%s", lua_tostring(L, -1));
+    if (!lm_bcastvalue(&k, k.root, &p, b)) return luaL_error(L, "%s", lua_tostring(L, -1));
     if (k.c->rank == k.root) lua_pushvalue(L, 2);
     return 1;
 }
 
 /* --- gather, allgather ------------------------------------------------------------------------------------ */
 
-/* Pushes the list of the values in `blocks`, of all ranks or of n neighbours. What does not fit into them lies in `longs`, one behind the other,
-   or without longs is received now, from this rank itself out of b. All is received before a failure raises. */
-static void push_list(call *k, int n, const int *peers, const block *blocks, const parcel *own, const lm_buffer *b, const char *longs)
+/* Pushes the list of the values in `blocks`, of all ranks or of n neighbours. What does not fit into them lies in
+   `longs`, one behind the other, or without longs is received now, from this rank itself out of b. All is received
+   before a failure raises. */
+static void push_list(lm_valuecall *k, int n, const int *peers, const block *blocks, const lm_parcel *own, const lm_buffer *b, const char *longs)
 {
     lua_State *L = k->L;
     int failed = -1;
@@ -306,8 +291,7 @@ static void push_list(call *k, int n, const int *peers, const block *blocks, con
     luaL_error(L, "[%d] %s", peers ? peers[failed] : failed, lua_tostring(L, -1));
 }
 
-/* Gathers this rank's parcel at root, and pushes the list there, nil elsewhere. */
-static void gather(call *k, int root, const parcel *p, const lm_buffer *b)
+void lm_gathervalues(lm_valuecall *k, int root, const lm_parcel *p, const lm_buffer *b)
 {
     lua_State *L = k->L;
     lm_comm *c = k->c;
@@ -331,12 +315,12 @@ static void gather(call *k, int root, const parcel *p, const lm_buffer *b)
 static int values_gather(lua_State *L)
 {
     lua_settop(L, 3);
-    call k = call_begin(L, "gather", 3);
-    parcel p;
+    lm_valuecall k = lm_begincall(L, "gather", 3);
+    lm_parcel p;
     lm_buffer *b = parcel_alone(L, 2, BODY, &p);
     call_agree_parcel(&k, &p, b);
-    gather(&k, k.root, &p, b);
-    if (p.failed) return luaL_error(L, "%s", parcel_mistake(L, &p, b));
+    lm_gathervalues(&k, k.root, &p, b);
+    if (p.failed) return luaL_error(L, "%s", lm_parcelmistake(L, &p, b));
     return 1;
 }
 
@@ -354,7 +338,7 @@ static int protected_line(lua_State *L)
 /* comm:print(...): rank 0 hands print each rank's line, in rank order. */
 static int values_print(lua_State *L)
 {
-    call k = call_begin(L, "print", 0);
+    lm_valuecall k = lm_begincall(L, "print", 0);
     int n = lua_gettop(L) - 1;
     lua_pushcfunction(L, protected_line);
     lua_insert(L, 2);
@@ -363,10 +347,10 @@ static int values_print(lua_State *L)
         lua_replace(L, 2);
         k.mistake = lua_tostring(L, 2);
     }
-    call_agree(&k, true);
-    parcel p;
+    lm_agreecall(&k, true);
+    lm_parcel p;
     lm_buffer *b = parcel_alone(L, 2, BODY, &p);
-    gather(&k, 0, &p, b);
+    lm_gathervalues(&k, 0, &p, b);
     if (k.c->rank > 0) return 0;
     int list = lua_gettop(L);
     lua_getglobal(L, "print");
@@ -385,9 +369,9 @@ static int values_print(lua_State *L)
 static int values_allgather(lua_State *L)
 {
     lua_settop(L, 2);
-    call k = call_begin(L, "allgather", 0);
+    lm_valuecall k = lm_begincall(L, "allgather", 0);
     lm_comm *c = k.c;
-    parcel p;
+    lm_parcel p;
     lm_buffer *b = parcel_alone(L, 2, BODY, &p);
     call_agree_parcel(&k, &p, b);
     block few[FEW], *all = few, *own = block_own(c, few);
@@ -419,15 +403,15 @@ static int values_allgather(lua_State *L)
     return 1;
 }
 
-/* --- scatter, alltoall, neighbours ------------------------------------------------------------------------------------ */
+/* --- scatter, alltoall, neighbours ------------------------------------------------------------------------ */
 
 /* The list at arg of values for all ranks, or for n neighbours, encoded into b as one parcel each. The entries of
    neighbours that are missing may be missing, too. */
-static parcel *encode_list(call *k, int arg, int n, const int *peers, lm_buffer *b)
+static lm_parcel *encode_list(lm_valuecall *k, int arg, int n, const int *peers, lm_buffer *b)
 {
     lua_State *L = k->L;
     const char *whom = peers ? "neighbour" : "rank";
-    parcel *parcels = lua_newuserdatauv(L, sizeof *parcels * (size_t)n, 0);
+    lm_parcel *parcels = lua_newuserdatauv(L, sizeof *parcels * (size_t)n, 0);
     if (!lua_istable(L, arg)) {
         lm_mistake(L, &k->mistake, arg, k->name, "list of %d values expected, one for each %s, got %s", n, whom, luaL_typename(L, arg));
     } else {
@@ -445,31 +429,31 @@ static parcel *encode_list(call *k, int arg, int n, const int *peers, lm_buffer 
     for (int r = 0; r < n; r++) {
         if (whole) lua_rawgeti(L, arg, r + 1);
         else lua_pushstring(L, k->mistake);
-        parcels[r] = parcel_encode(L, -1, b);
+        parcels[r] = lm_encodeparcel(L, -1, b);
         lua_pop(L, 1);
         if (!whole) parcels[r].failed = true;
-        if (parcels[r].failed && !k->mistake) k->mistake = lua_pushfstring(L, "entry %d: %s", r + 1, parcel_mistake(L, &parcels[r], b));
+        if (parcels[r].failed && !k->mistake) k->mistake = lua_pushfstring(L, "entry %d: %s", r + 1, lm_parcelmistake(L, &parcels[r], b));
     }
     return parcels;
 }
 
 /* A mistake that all ranks cannot learn of now travels in the blocks: raised at the end, after everyone took part. */
-static const char *call_agree_list(call *k)
+static const char *call_agree_list(lm_valuecall *k)
 {
     const char *mistake = k->mistake;
     if (!lm_compares(k->c, false)) k->mistake = NULL;
-    call_agree(k, false);
+    lm_agreecall(k, false);
     return mistake;
 }
 
 static int values_scatter(lua_State *L)
 {
     lua_settop(L, 3);
-    call k = call_begin(L, "scatter", 3);
+    lm_valuecall k = lm_begincall(L, "scatter", 3);
     lm_comm *c = k.c;
-    lm_buffer *b = own_buffer(L);
+    lm_buffer *b = lm_ownbuffer(L);
     bool here = c->rank == k.root;
-    parcel *parcels = here ? encode_list(&k, 2, c->size, NULL, b) : NULL;
+    lm_parcel *parcels = here ? encode_list(&k, 2, c->size, NULL, b) : NULL;
     const char *mistake = call_agree_list(&k);
     block mine, *all = here ? lua_newuserdatauv(L, sizeof(block) * (size_t)c->size, 0) : NULL;
     MPI_Request *requests = here ? lua_newuserdatauv(L, sizeof(MPI_Request) * (size_t)c->size, 0) : NULL;
@@ -491,24 +475,20 @@ static int values_scatter(lua_State *L)
     }
     long_wait(&k, c->size, requests);
     if (mistake) return luaL_error(L, "%s", mistake);
-    lm_buffer *own = lm_newbuffer(L);
-    size_t size = parcels[c->rank].size;
-    memcpy(lm_grow(L, own, size), b->data + parcels[c->rank].at, size);
-    lm_decode(L, own->data, size);
-    lm_closebuffer(L, own);
+    lm_decode(L, b->data + parcels[c->rank].at, parcels[c->rank].size);
     return 1;
 }
 
 /* Sends a parcel to each rank, or to each of n neighbours, and pushes the list of what they send; a neighbour that is
    missing gives nil. Raises the mistake when all is done. */
-static void exchange(call *k, int n, const int *peers, const parcel *parcels, lm_buffer *b, const char *mistake)
+static void exchange(lm_valuecall *k, int n, const int *peers, const lm_parcel *parcels, lm_buffer *b, const char *mistake)
 {
     lua_State *L = k->L;
     lm_comm *c = k->c;
     block *to = lua_newuserdatauv(L, sizeof(block) * 2 * (size_t)n, 0), *from = to + n;
     MPI_Request *requests = lua_newuserdatauv(L, sizeof(MPI_Request) * (size_t)n, 0);
     lua_pushnil(L);
-    parcel nothing = parcel_encode(L, -1, b);
+    lm_parcel nothing = lm_encodeparcel(L, -1, b);
     for (int i = 0; i < n; i++) {
         int peer = peers ? peers[i] : i;
         block_fill(&to[i], &parcels[i], b, peer == MPI_PROC_NULL ? 0 : next_sequence(c, peer));
@@ -546,9 +526,9 @@ static void exchange(call *k, int n, const int *peers, const parcel *parcels, lm
 static int values_alltoall(lua_State *L)
 {
     lua_settop(L, 2);
-    call k = call_begin(L, "alltoall", 0);
-    lm_buffer *b = own_buffer(L);
-    parcel *parcels = encode_list(&k, 2, k.c->size, NULL, b);
+    lm_valuecall k = lm_begincall(L, "alltoall", 0);
+    lm_buffer *b = lm_ownbuffer(L);
+    lm_parcel *parcels = encode_list(&k, 2, k.c->size, NULL, b);
     const char *mistake = call_agree_list(&k);
     exchange(&k, k.c->size, NULL, parcels, b, mistake);
     return 1;
@@ -557,10 +537,10 @@ static int values_alltoall(lua_State *L)
 static int values_neighbor_alltoall(lua_State *L)
 {
     lua_settop(L, 2);
-    call k = call_begin(L, "neighbor_alltoall", 0);
+    lm_valuecall k = lm_begincall(L, "neighbor_alltoall", 0);
     int peers[2 * LM_MAXGRID], n = lm_neighbours(L, k.c, k.name, peers);
-    lm_buffer *b = own_buffer(L);
-    parcel *parcels = encode_list(&k, 2, n, peers, b);
+    lm_buffer *b = lm_ownbuffer(L);
+    lm_parcel *parcels = encode_list(&k, 2, n, peers, b);
     const char *mistake = call_agree_list(&k);
     exchange(&k, n, peers, parcels, b, mistake);
     return 1;
@@ -569,151 +549,15 @@ static int values_neighbor_alltoall(lua_State *L)
 static int values_neighbor_allgather(lua_State *L)
 {
     lua_settop(L, 2);
-    call k = call_begin(L, "neighbor_allgather", 0);
+    lm_valuecall k = lm_begincall(L, "neighbor_allgather", 0);
     int peers[2 * LM_MAXGRID], n = lm_neighbours(L, k.c, k.name, peers);
-    lm_buffer *b = own_buffer(L);
-    parcel p = parcel_encode(L, 2, b), parcels[2 * LM_MAXGRID];
+    lm_buffer *b = lm_ownbuffer(L);
+    lm_parcel p = lm_encodeparcel(L, 2, b), parcels[2 * LM_MAXGRID];
     for (int i = 0; i < n; i++) parcels[i] = p;
     call_agree_parcel(&k, &p, b);
-    exchange(&k, n, peers, parcels, b, parcel_mistake(L, &p, b));
+    exchange(&k, n, peers, parcels, b, lm_parcelmistake(L, &p, b));
     return 1;
 }
-
-/* --- reduce, allreduce, scan, exscan ---------------------------------------------------------------------- */
-
-/* Arguments: operator's id, the operator, the list by rank, whether all prefixes are wanted. Returns the combination in
-   rank order, or the list of prefixes. */
-static int protected_fold(lua_State *L)
-{
-    lm_opid op = (lm_opid)lua_tointeger(L, 1);
-    bool prefixes = lua_toboolean(L, 4);
-    lua_getfield(L, 3, "n");
-    lua_Integer n = lua_tointeger(L, -1);
-    lua_pop(L, 1);
-    if (prefixes) lua_createtable(L, (int)n, 0);
-    lua_rawgeti(L, 3, 1);
-    for (lua_Integer r = 1; r <= n; r++) {
-        if (r > 1) {
-            lua_rawgeti(L, 3, r);
-            lm_combine(L, op, 2);
-        }
-        if (prefixes) {
-            lua_pushvalue(L, -1);
-            lua_rawseti(L, 5, r);
-        }
-    }
-    if (prefixes) {
-        lua_settop(L, 5);
-        lua_pushinteger(L, n);
-        lua_setfield(L, 5, "n");
-    }
-    return 1;
-}
-
-/* Any operator on any values: the values meet on one rank, are combined there in rank order, and the result (or the
-   error, so that it is the same everywhere) goes to all. Pushes what each rank gets: the combination, or for scans the
-   list of prefixes. */
-static void combine_anywhere(call *k, int root, bool prefixes)
-{
-    lua_State *L = k->L;
-    lm_buffer *b = own_buffer(L);
-    parcel p = parcel_encode(L, 2, b);
-    const char *own = parcel_mistake(L, &p, b);
-    lua_pushcfunction(L, protected_fold);
-    lua_pushinteger(L, k->op);
-    lua_pushvalue(L, 3);
-    /* a value that could not be encoded is told to all by the result */
-    int failed = p.failed;
-    lm_mpi(L, MPI_Allreduce(MPI_IN_PLACE, &failed, 1, MPI_INT, MPI_MAX, k->c->comm), k->name);
-    if (failed) {
-        k->mistake = own;
-        call_agree(k, true);
-    }
-    gather(k, root, &p, b);
-    bool here = k->c->rank == root, fine = true;
-    if (here) {
-        lua_pushboolean(L, prefixes);
-        fine = lua_pcall(L, 4, 1, 0) == LUA_OK;
-        b->size = 0;
-        p = parcel_encode(L, -1, b);
-        p.failed = p.failed || !fine;
-        if (!fine) { /* the message itself, not its encoding */
-            size_t length;
-            const char *message = luaL_tolstring(L, -1, &length);
-            b->size = 0;
-            memcpy(lm_grow(L, b, length), message, length);
-            p.size = length;
-            lua_pop(L, 1);
-        }
-    }
-    if (!bcast(k, root, &p, b)) luaL_error(L, "%s", lua_tostring(L, -1));
-}
-
-static call call_reduction(lua_State *L, const char *name, int root_arg)
-{
-    lua_settop(L, 4);
-    call k = call_begin(L, name, root_arg);
-    k.op = lm_readop(L, 3, name, &k.mistake);
-    if (k.op == LM_BLOCKS) lm_mistake(L, &k.mistake, 3, name, "mpi.op works on arrays; pass the Lua function itself");
-    call_agree(&k, false);
-    return k;
-}
-
-/* Pushes the combination on every rank. */
-static void reduce(call *k)
-{
-    lua_State *L = k->L;
-    if (k->op < LM_FUNCTION) {
-        lm_scalar s;
-        lm_toscalar(L, 2, k->op, &s);
-        lm_mpi(L, MPI_Allreduce(MPI_IN_PLACE, &s, 1, lm_scalartype(), lm_scalarop(), k->c->comm), k->name);
-        if (lm_isscalar(&s)) {
-            lm_pushscalar(L, &s);
-            return;
-        }
-    }
-    combine_anywhere(k, k->root < 0 ? 0 : k->root, false);
-}
-
-static int values_allreduce(lua_State *L)
-{
-    call k = call_reduction(L, "allreduce", 0);
-    reduce(&k);
-    return 1;
-}
-
-static int values_reduce(lua_State *L)
-{
-    call k = call_reduction(L, "reduce", 4);
-    reduce(&k);
-    if (k.c->rank != k.root) lua_pushnil(L);
-    return 1;
-}
-
-/* Rank r gets the combination of the values of ranks 0 to r, or for exscan to r-1 (rank 0: nil). */
-static int scan(lua_State *L, const char *name, bool exclusive)
-{
-    call k = call_reduction(L, name, 0);
-    lm_comm *c = k.c;
-    if (k.op < LM_FUNCTION) {
-        lm_scalar mine, s;
-        int other = !lm_toscalar(L, 2, k.op, &mine);
-        s = mine;
-        lm_mpi(L, (exclusive ? MPI_Exscan : MPI_Scan)(&mine, &s, 1, lm_scalartype(), lm_scalarop(), c->comm), name);
-        lm_mpi(L, MPI_Allreduce(MPI_IN_PLACE, &other, 1, MPI_INT, MPI_MAX, c->comm), name);
-        if (!other) {
-            if (exclusive && c->rank == 0) lua_pushnil(L);
-            else lm_pushscalar(L, &s);
-            return 1;
-        }
-    }
-    combine_anywhere(&k, 0, true);
-    lua_rawgeti(L, -1, c->rank + !exclusive);
-    return 1;
-}
-
-static int values_scan(lua_State *L) { return scan(L, "scan", false); }
-static int values_exscan(lua_State *L) { return scan(L, "exscan", true); }
 
 /* --- open ------------------------------------------------------------------------------------------------- */
 
@@ -726,10 +570,6 @@ static const luaL_Reg methods[] = {
     {"alltoall", values_alltoall},
     {"neighbor_allgather", values_neighbor_allgather},
     {"neighbor_alltoall", values_neighbor_alltoall},
-    {"reduce", values_reduce},
-    {"allreduce", values_allreduce},
-    {"scan", values_scan},
-    {"exscan", values_exscan},
     {NULL, NULL},
 };
 
