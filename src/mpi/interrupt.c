@@ -1,5 +1,6 @@
 #include "interrupt.h"
 
+#include "clock.h"
 #include "deadlock.h"
 #include "error.h"
 #include "progress.h"
@@ -8,7 +9,6 @@
 #include "stop.h"
 
 #include <stdlib.h>
-#include <time.h>
 
 #define CALLBACK 0.01 /* seconds between two calls of the function that a meeting was given */
 
@@ -138,30 +138,23 @@ static int interrupt_run(lua_State *L)
     return lua_gettop(L);
 }
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 /* meet([while_waiting]) → whether some rank was interrupted. Collective; also for ranks that ran nothing. */
 static int interrupt_meet(lua_State *L)
 {
     lua_settop(L, 1);
     if (!lm_guarded) return luaL_error(L, "interrupt.begin was not called");
     if (lm_running()) return luaL_error(L, "interrupt.meet inside interrupt.run");
-    double next = now() + CALLBACK;
+    double next = lm_now() + CALLBACK;
     bool here, stopped;
     lm_wait(NULL, "the others' end of what runs", NULL, 0, -1);
     lm_waits.leaving = LM_ENDED;
     do {
         while (!round_step((report){0, lm_stopped()})) {
             if (lm_boardleft() >= 0) exit(lm_boardleft()); /* os.exit on one rank is the end for all */
-            if (lua_isnil(L, 1) || now() < next) continue;
+            if (lua_isnil(L, 1) || lm_now() < next) continue;
             lua_pushvalue(L, 1);
             lua_call(L, 0, 0);
-            next = now() + CALLBACK;
+            next = lm_now() + CALLBACK;
         }
         here = true, stopped = false;
         for (int r = 0; r < ranks; r++) {

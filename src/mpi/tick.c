@@ -1,5 +1,6 @@
 #include "tick.h"
 
+#include "clock.h"
 #include "comm.h"
 #include "session.h"
 
@@ -25,13 +26,6 @@ static double shortest; /* of the intervals, 0: none */
 static lua_State *volatile running;
 static int held;
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 /* --- serving ---------------------------------------------------------------------------------------------- */
 
 void lm_holdticks(void) { held++; }
@@ -43,7 +37,7 @@ static bool may_serve(void) { return !lm_in_operator && !lm_isolated && !held; }
 void lm_tick(lua_State *L)
 {
     if (!may_serve()) return;
-    double t = now();
+    double t = lm_now();
     for (int i = 0; i < SERVED; i++) {
         if (!list[i].serve || t < list[i].next) continue;
         list[i].next = t + list[i].interval - shortest / 2; /* timers are late at times, and early */
@@ -135,7 +129,7 @@ void lm_starttick(lm_serve serve, double interval)
     served *at = NULL;
     for (int i = SERVED - 1; i >= 0; i--)
         if (list[i].serve == serve || (!list[i].serve && (!at || at->serve != serve))) at = &list[i];
-    *at = (served){serve, interval, now() + interval};
+    *at = (served){serve, interval, lm_now() + interval};
     timer_set();
 }
 

@@ -1,6 +1,7 @@
 #include "attendant.h"
 
 #include "capture.h"
+#include "clock.h"
 #include "deadlock.h"
 #include "lib.h"
 #include "prompt.h"
@@ -14,7 +15,6 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #define STREAM 1.0 /* seconds after which output is shown before the line's end */
@@ -30,13 +30,6 @@ static double stopped = -AGAIN; /* when Ctrl-C came last, in this line */
 static bool named; /* it was told which ranks do not stop: the next Ctrl-C ends the session */
 static double began, limit; /* limit: seconds, 0: none */
 static lua_State *formatter; /* of its own, for lua/mpi/show.lua, whose functions are in the table at index 1 */
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* --- stopping --------------------------------------------------------------------------------------------- */
 
@@ -74,7 +67,7 @@ static int stream(lua_State *L)
     lua_getfield(L, 1, "behind");
     lua_pushcfunction(L, lm_pushstates);
     lua_call(L, 0, 1);
-    lua_pushnumber(L, now());
+    lua_pushnumber(L, lm_now());
     if (lua_istable(L, -2)) show_result(L, 2);
     return 0;
 }
@@ -107,7 +100,7 @@ static void run_formatter(lua_CFunction f)
 static void attend(void)
 {
     more = false;
-    double t = now();
+    double t = lm_now();
     int stops = lm_ttyfd() >= 0 ? lm_typedahead() : 0;
     if (stops > 0) {
         if (stops > 1 || named || t - stopped < AGAIN) end_session();
@@ -184,7 +177,7 @@ static int attendant_begin(lua_State *L)
     double seconds = luaL_optnumber(L, 1, 0);
     pthread_mutex_lock(&turn);
     limit = seconds;
-    began = now();
+    began = lm_now();
     running = true;
     stop = late = named = false;
     stopped = -AGAIN;

@@ -1,5 +1,6 @@
 #include "isolate.h"
 
+#include "clock.h"
 #include "session.h"
 #include "tick.h"
 #include "wire.h"
@@ -42,13 +43,6 @@ typedef struct child {
 static const lm_kind child_kind = {"mpi.isolate.child", sizeof(child)};
 
 static child *living; /* one at a time */
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* --- this process's memory ---------------------------------------------------------------------------------- */
 
@@ -314,7 +308,7 @@ static bool child_wait(lua_State *L, child *c, double moment)
     for (double nap = FIRST_NAP;;) {
         child_read(L, c);
         if (c->pipe < 0 && child_reaped(c, false)) return true;
-        double left = moment - now();
+        double left = moment - lm_now();
         if (left <= 0) return false;
         double most = lm_ticking() > 0 && lm_ticking() < LAST_NAP ? lm_ticking() : LAST_NAP;
         if (c->pipe < 0) {
@@ -388,9 +382,9 @@ static int child_attend(lua_State *L)
     child *c = lua_touserdata(L, 1);
     double end = lua_tonumber(L, 2);
     for (;;) {
-        double breath = now() + BREATH;
+        double breath = lm_now() + BREATH;
         bool ended = child_wait(L, c, end < breath ? end : breath);
-        if (ended || now() >= end) {
+        if (ended || lm_now() >= end) {
             lua_pushboolean(L, ended);
             return 1;
         }
@@ -406,7 +400,7 @@ static int child_attend(lua_State *L)
 static int isolate_run(lua_State *L)
 {
     lua_Integer memory = luaL_checkinteger(L, 1);
-    double end = now() + luaL_checknumber(L, 2);
+    double end = lm_now() + luaL_checknumber(L, 2);
     luaL_checktype(L, 3, LUA_TFUNCTION);
     luaL_checktype(L, 4, LUA_TFUNCTION);
     if (living) return luaL_error(L, "a task in isolation is running already");

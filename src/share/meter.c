@@ -1,5 +1,7 @@
 #include "meter.h"
 
+#include "clock.h"
+
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -18,8 +20,6 @@ static pthread_t thread;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed;
 static bool stopping;
-
-static double seconds_of(struct timespec t) { return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec; }
 
 /* mpirun's standard error when it started this process, else this one's own; -1 when that is no terminal. */
 static int open_terminal(void)
@@ -61,17 +61,15 @@ static void write_line(double elapsed)
 static void *meter_run(void *unused)
 {
     (void)unused;
-    struct timespec began, next, t;
+    double began = lm_now();
     bool shown = false;
-    clock_gettime(CLOCK_MONOTONIC, &began);
     pthread_mutex_lock(&lock);
     for (double at = SILENT; !stopping; at += EVERY) {
-        double until = seconds_of(began) + at;
-        next = (struct timespec){(time_t)until, (long)((until - (double)(time_t)until) * 1e9)};
+        double until = began + at;
+        struct timespec next = {(time_t)until, (long)((until - (double)(time_t)until) * 1e9)};
         while (!stopping && pthread_cond_timedwait(&changed, &lock, &next) == 0) continue;
         if (stopping) break;
-        clock_gettime(CLOCK_MONOTONIC, &t);
-        write_line(seconds_of(t) - seconds_of(began));
+        write_line(lm_now() - began);
         shown = true;
     }
     pthread_mutex_unlock(&lock);

@@ -3,6 +3,7 @@
    and the end of a rank that leaves its pool with os.exit. */
 #include "serve.h"
 
+#include "clock.h"
 #include "comm.h"
 #include "error.h"
 #include "handout.h"
@@ -16,7 +17,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define NOTE 3    /* tag of notes on a pool's communicator */
 #define TICK 1e-3 /* seconds */
@@ -214,9 +214,7 @@ static int serve_run(lua_State *L)
 /* clock() → seconds; the same for all ranks of a machine, as MPI_Wtime is not. */
 static int serve_clock(lua_State *L)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    lua_pushnumber(L, (double)t.tv_sec + 1e-9 * (double)t.tv_nsec);
+    lua_pushnumber(L, lm_now());
     return 1;
 }
 
