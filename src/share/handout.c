@@ -1,25 +1,19 @@
 #include "handout.h"
 
 #include "agree.h"
+#include "clock.h"
 #include "error.h"
 #include "meter.h"
+#include "nodes.h"
 #include "progress.h"
-#include "stock.h"
+#include "schedule.h"
 #include "stop.h"
 #include "stream.h"
 #include "tick.h"
 
 #include <limits.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-
-/* With automatic chunks a rank takes from the common range what it will do in COMMON seconds, into its own, and at most
-   PRIVATE items from there at a time, or what it will do in SHORT: whatever else it has, idle ranks may take. */
-#define COMMON 1e-3
-#define SHORT 20e-6
-#define PRIVATE 8
 
 /* How often a rank that is at work looks whether others want something, in seconds: between tasks, and in them. */
 #define LOOK 1e-3
@@ -34,15 +28,6 @@
 /* The longest nap in the wait for the last rank, which all ranks are in. */
 #define NAP 5e-4
 
-typedef enum schedule { DYNAMIC, BLOCKS, STATIC, CYCLIC } schedule; /* BLOCKS: dynamic, beginning as if static */
-
-/* A node, as the others see it. */
-typedef struct node {
-    int first, ranks; /* its places */
-    int next;         /* of its ranks: whom to ask */
-    bool dry;         /* it said that nothing is left */
-} node;
-
 typedef struct handout {
     const lm_kind *kind;
     struct handout *active; /* the next one in the list of those whose ranks may want something from this one */
@@ -50,24 +35,12 @@ typedef struct handout {
     uint64_t begun;         /* the number of that map among all that this rank has begun */
     lm_comm *c;        /* the communicator that is mapped; user value 2 */
     lm_comm *own;      /* the machinery's duplicate of it; user value 1 */
-    MPI_Comm near;     /* the ranks of this node */
+    lm_nodes nodes;    /* user value 3 */
     lm_stock stock;
-    int slot;          /* of this rank in the stock */
-    int place;         /* of this rank among all, node by node; the node's ranks have a run of them */
-    int nodes, here;   /* how many nodes, and the number of this one */
-    int *rank_at;      /* by place; user value 3 holds this and what follows */
-    node *node_at;
-    bool *waiting;
-    double offset;     /* of rank 0's clock to this one's */
     lm_talk talk;
     uint32_t map;      /* number of the map under way, or of the last one */
     /* the map under way */
-    lm_sheet *sheet;
-    schedule schedule;
-    bool automatic;
-    int64_t n, granule, chunks; /* items; items in a granule; granules */
-    int64_t next;      /* CYCLIC: granule, from 0 */
-    double takes, shares; /* granules taken from the own and from the common range at a time */
+    lm_schedule schedule;
     int64_t count;     /* items of the last taking */
     int64_t done;
     double began, last, busy;
@@ -81,17 +54,11 @@ typedef struct handout {
     int asked;         /* other ranks that have not answered yet */
     lm_range *given;   /* what they gave, not yet begun; room for one from every rank */
     int gifts;
+    bool *waiting;     /* for the stream; user value 4 holds this and what was given */
 } handout;
 
 static const lm_kind handout_kind = {"mpi.handout", sizeof(handout)};
 static const char *const calls[] = {"map", "imap", "share", "mapreduce", NULL};
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static handout *handout_check(lua_State *L)
 {
@@ -100,67 +67,20 @@ static handout *handout_check(lua_State *L)
     return h;
 }
 
+/* Whether nobody takes any more. */
+static bool handout_halted(const handout *h) { return atomic_load(&h->schedule.sheet->stop); }
+
 static handout *active;
 static handout *under_way; /* begun later comes first */
 static uint64_t begun;
 
 /* --- taking ----------------------------------------------------------------------------------------------- */
 
-/* The granules of n places from this one on, when each place has an equal part. */
-static lm_range handout_part(const handout *h, int place, int n)
-{
-    double each = (double)h->chunks / h->own->size;
-    return (lm_range){(uint32_t)llround(each * place) + 1, (uint32_t)llround(each * (place + n)) + 1};
-}
-
-static const lm_range nothing = {1, 1};
-
-static lm_range initial_common(const handout *h)
-{
-    return h->schedule == DYNAMIC ? handout_part(h, h->place - h->slot, h->stock.ranks) : nothing;
-}
-
-static lm_range initial_own(const handout *h, int slot)
-{
-    if (h->schedule == STATIC) return handout_part(h, h->own->rank, 1);
-    return h->schedule == BLOCKS ? handout_part(h, h->place - h->slot + slot, 1) : nothing;
-}
-
-/* Takes half of what the rank of this node has that has most. */
-static lm_range handout_steal(handout *h)
-{
-    for (;;) {
-        int victim = -1;
-        uint32_t most = 0;
-        for (int i = 0; i < h->stock.ranks; i++) {
-            uint32_t left = lm_length(lm_left(&h->sheet->own[i], initial_own(h, i)));
-            if (left > most) {
-                most = left;
-                victim = i;
-            }
-        }
-        if (victim < 0) return nothing;
-        lm_range r = lm_takehalf(&h->sheet->own[victim], initial_own(h, victim));
-        if (lm_length(r)) return r;
-    }
-}
-
-static node *handout_nodeof(handout *h, int rank)
-{
-    int place = 0;
-    while (h->rank_at[place] != rank) place++;
-    node *n = h->node_at;
-    while (place >= n->first + n->ranks) n++;
-    return n;
-}
-
 /* What a rank of another node gets that asks. */
 static lm_range handout_give(handout *h)
 {
-    if (!h->n || atomic_load(&h->sheet->stop)) return nothing;
-    lm_range common = initial_common(h), left = lm_left(&h->sheet->common, common);
-    lm_range r = lm_takefront(&h->sheet->common, common, lm_length(left) / (2 * (uint32_t)h->stock.ranks) + 1);
-    return lm_length(r) ? r : handout_steal(h);
+    if (!h->schedule.n || handout_halted(h)) return lm_nothing;
+    return lm_giverange(&h->schedule);
 }
 
 /* Takes in what others tell and want. */
@@ -169,13 +89,13 @@ static void handout_serve(handout *h)
     static bool inside; /* MPI looks for something to do in the calls below, too */
     if (inside) return;
     inside = true;
-    h->looked = now();
+    h->looked = lm_now();
     for (lm_post *p; (p = lm_nextpost(&h->talk));) {
         if (p->note.map == h->map && h->stream.open && lm_streamnote(&h->stream, &h->talk, p)) continue;
         lm_range r;
         if (p->note.map == h->map) switch (p->note.kind) {
-        case LM_STOP: atomic_store(&h->sheet->stop, true); break;
-        case LM_COUNT: atomic_fetch_add(&h->sheet->elsewhere, p->note.count); break;
+        case LM_STOP: atomic_store(&h->schedule.sheet->stop, true); break;
+        case LM_COUNT: atomic_fetch_add(&h->schedule.sheet->elsewhere, p->note.count); break;
         case LM_ASK:
             r = handout_give(h);
             lm_sendnote(&h->talk, p->rank, (lm_note){.map = h->map, .kind = LM_GIVE, .first = r.first, .count = lm_length(r)});
@@ -183,14 +103,14 @@ static void handout_serve(handout *h)
         case LM_GIVE:
             h->asked--;
             if (p->note.count) h->given[h->gifts++] = (lm_range){(uint32_t)p->note.first, (uint32_t)(p->note.first + p->note.count)};
-            else handout_nodeof(h, p->rank)->dry = true;
+            else lm_nodeof(&h->nodes, p->rank)->dry = true;
             break;
         default: break;
         }
         free(p);
     }
     lm_stream *s = &h->stream;
-    if (s->open && s->rank == s->root && !s->ended && atomic_load(&h->sheet->stop)) lm_endstream(s, &h->talk, h->map, true);
+    if (s->open && s->rank == s->root && !s->ended && handout_halted(h)) lm_endstream(s, &h->talk, h->map, true);
     inside = false;
 }
 
@@ -211,7 +131,7 @@ static void serve_tick(lua_State *L)
 
 static void handout_activate(handout *h)
 {
-    if (h->nodes == 1 && !h->stream.open) return;
+    if (h->nodes.count == 1 && !h->stream.open) return;
     h->active = active;
     active = h;
     lm_serving = serve_waiting;
@@ -220,7 +140,7 @@ static void handout_activate(handout *h)
 
 static void handout_rest(handout *h)
 {
-    lm_stopmeter(h->sheet);
+    lm_stopmeter(h->schedule.sheet);
     lm_within = NULL;
     lm_longest_nap = LM_NAP;
     handout **at = &under_way;
@@ -246,116 +166,40 @@ static void handout_wait(lua_State *L, handout *h)
 /* Asks other nodes for work when this one has none. */
 static lm_range handout_beg(lua_State *L, handout *h)
 {
-    if (h->nodes == 1) return nothing;
     double asked = 0;
     lm_wait(L, h->call, NULL, 0, -1);
-    while (!h->gifts && !atomic_load(&h->sheet->stop)) {
-        double t = now();
+    while (!h->gifts && !handout_halted(h)) {
+        double t = lm_now();
         if (!h->asked || t - asked > PATIENCE) {
-            node *n = NULL;
-            for (int k = 1; k < h->nodes && !n; k++) {
-                node *other = &h->node_at[(h->here + k) % h->nodes];
+            lm_node *n = NULL;
+            for (int k = 1; k < h->nodes.count && !n; k++) {
+                lm_node *other = &h->nodes.at[(h->nodes.here + k) % h->nodes.count];
                 if (!other->dry && (!h->asked || other->next < other->ranks)) n = other;
             }
-            if (!n && !h->asked) return nothing;
+            if (!n && !h->asked) return lm_nothing;
             if (n) {
-                lm_sendnote(&h->talk, h->rank_at[n->first + n->next++ % n->ranks], (lm_note){.map = h->map, .kind = LM_ASK});
+                lm_sendnote(&h->talk, h->nodes.rank_at[n->first + n->next++ % n->ranks], (lm_note){.map = h->map, .kind = LM_ASK});
                 h->asked++;
             }
             asked = t;
         }
         handout_wait(L, h);
     }
-    return h->gifts ? h->given[--h->gifts] : nothing;
+    return h->gifts ? h->given[--h->gifts] : lm_nothing;
 }
 
 /* The next granules to do, or none. */
 static lm_range handout_next(lua_State *L, handout *h)
 {
-    uint32_t takes = (uint32_t)h->takes, shares = (uint32_t)h->shares;
-    if (h->schedule == CYCLIC) {
-        if (h->next >= h->chunks) return nothing;
-        lm_range r = {(uint32_t)h->next + 1, (uint32_t)h->next + 2};
-        h->next += h->own->size;
-        return r;
-    }
-    lm_slot *own = &h->sheet->own[h->slot];
     for (;;) {
-        lm_range r = lm_takefront(own, initial_own(h, h->slot), takes);
-        if (lm_length(r) || h->schedule == STATIC) return r;
-        lm_range common = initial_common(h), left = lm_left(&h->sheet->common, common);
-        uint32_t fair = lm_length(left) / (2 * (uint32_t)h->stock.ranks) + 1;
-        r = lm_takefront(&h->sheet->common, common, shares < fair ? shares : fair);
-        if (!lm_length(r)) r = handout_steal(h);
-        if (!lm_length(r)) r = handout_beg(L, h);
-        if (lm_length(r) <= takes) return r;
-        lm_putrange(own, r);
+        lm_range r = lm_nextrange(&h->schedule);
+        if (lm_length(r) || h->nodes.count == 1 || !lm_shifts(&h->schedule)) return r;
+        r = handout_beg(L, h);
+        if (!lm_stockup(&h->schedule, r)) return r;
     }
 }
 
 /* --- making ----------------------------------------------------------------------------------------------- */
-
-/* Sets what there is to know of the nodes: their order is that of their first ranks. Keeps the tables in user value 3 of
-   the handout on top of the stack. */
-static void handout_place(lua_State *L, handout *h)
-{
-    int size = h->own->size, rank = h->own->rank, leader = rank;
-    size_t each = sizeof(lm_range) + sizeof(node) + 2 * sizeof(int) + sizeof(bool);
-    h->given = lua_newuserdatauv(L, each * (size_t)size, 0);
-    h->node_at = (node *)(h->given + size);
-    h->rank_at = (int *)(h->node_at + size);
-    int *leaders = h->rank_at + size;
-    h->waiting = (bool *)(leaders + size);
-    lua_setiuservalue(L, -2, 3);
-    lm_mpi(L, MPI_Bcast(&leader, 1, MPI_INT, 0, h->near), "map");
-    lm_mpi(L, MPI_Allgather(&leader, 1, MPI_INT, leaders, 1, MPI_INT, h->own->payload), "map");
-    int place = 0;
-    for (int l = 0; l < size; l++) {
-        if (leaders[l] != l) continue;
-        node *n = &h->node_at[h->nodes];
-        *n = (node){.first = place};
-        for (int r = l; r < size; r++) {
-            if (leaders[r] != l) continue;
-            if (r == rank) {
-                h->place = place;
-                h->here = h->nodes;
-            }
-            h->rank_at[place++] = r;
-            n->ranks++;
-        }
-        h->nodes++;
-    }
-}
-
-/* Measures the offset between rank 0's clock and this node's: half way between sending and receiving, in the quickest
-   of some exchanges. */
-static void handout_clocks(lua_State *L, handout *h)
-{
-    enum { TIMES = 20 };
-    double mine[3] = {0}, theirs;
-    MPI_Comm comm = h->talk.comm;
-    for (int k = 1; k < h->nodes; k++) {
-        int other = h->rank_at[h->node_at[k].first], rank = h->own->rank;
-        if (rank != 0 && rank != other) continue;
-        double quickest = INFINITY;
-        for (int i = 0; i < TIMES; i++) {
-            if (rank == 0) {
-                MPI_Recv(mine, 1, MPI_DOUBLE, other, 1, comm, MPI_STATUS_IGNORE);
-                mine[0] = now();
-                MPI_Send(mine, 1, MPI_DOUBLE, other, 1, comm);
-                continue;
-            }
-            double sent = now();
-            MPI_Send(mine, 1, MPI_DOUBLE, 0, 1, comm);
-            MPI_Recv(&theirs, 1, MPI_DOUBLE, 0, 1, comm, MPI_STATUS_IGNORE);
-            double back = now();
-            if (back - sent >= quickest) continue;
-            quickest = back - sent;
-            h->offset = theirs - (sent + back) / 2;
-        }
-    }
-    lm_mpi(L, MPI_Bcast(&h->offset, 1, MPI_DOUBLE, 0, h->near), "map");
-}
 
 static void handout_free(lua_State *L, lm_comm *c)
 {
@@ -365,7 +209,7 @@ static void handout_free(lua_State *L, lm_comm *c)
     h->own = NULL;
     h->c = NULL;
     lm_mpi(L, lm_freestock(&h->stock), "free");
-    lm_mpi(L, MPI_Comm_free(&h->near), "free");
+    lm_mpi(L, MPI_Comm_free(&h->nodes.near), "free");
     lm_endtalk(&h->talk);
     lm_mpi(L, MPI_Comm_free(&h->talk.comm), "free");
     lm_releasecomm(L, own);
@@ -390,7 +234,7 @@ static handout *handout_of(lua_State *L, int arg, lm_comm *c, const char *call)
         lua_getiuservalue(L, arg, 3);
         return c->kept;
     }
-    handout *h = lm_new(L, &handout_kind, 3);
+    handout *h = lm_new(L, &handout_kind, 4);
     h->c = c;
     lua_pushvalue(L, arg);
     lua_setiuservalue(L, -2, 2);
@@ -399,12 +243,15 @@ static handout *handout_of(lua_State *L, int arg, lm_comm *c, const char *call)
     h->own = lm_newcomm(L, dup, call);
     h->own->record->named = "a communicator that is mapped";
     lua_setiuservalue(L, -2, 1);
-    lm_mpi(L, MPI_Comm_split_type(dup, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &h->near), call);
-    lm_mpi(L, lm_newstock(&h->stock, h->near), call);
-    MPI_Comm_rank(h->near, &h->slot);
+    lm_findnodes(L, &h->nodes, h->own, call);
+    lua_setiuservalue(L, -2, 3);
+    lm_mpi(L, lm_newstock(&h->stock, h->nodes.near), call);
+    int rank = h->own->rank, size = h->own->size, slot = h->nodes.slot;
+    h->schedule = (lm_schedule){.rank = rank, .size = size, .first = h->nodes.place - slot, .slot = slot, .ranks = h->stock.ranks};
     lm_mpi(L, MPI_Comm_dup(dup, &h->talk.comm), call);
-    handout_place(L, h);
-    handout_clocks(L, h);
+    h->given = lua_newuserdatauv(L, (sizeof(lm_range) + sizeof(bool)) * (size_t)size, 0);
+    h->waiting = (bool *)(h->given + size);
+    lua_setiuservalue(L, -2, 4);
     lua_pushvalue(L, -1);
     lua_setiuservalue(L, arg, 3);
     c->kept = h;
@@ -428,15 +275,15 @@ static int handout_begin(lua_State *L)
     lm_agree(L, c, &(lm_intent){call, NULL, -1, -1, -1, hash, lua_tostring(L, 4)}, true);
     handout *h = handout_of(L, 1, c, call);
     h->map++;
-    h->sheet = lm_sheetof(&h->stock, h->map);
-    if (h->slot == 0) lm_clearsheet(&h->stock, h->map + 1);
-    h->began = h->last = now();
+    h->schedule.sheet = lm_sheetof(&h->stock, h->map);
+    if (h->nodes.slot == 0) lm_clearsheet(&h->stock, h->map + 1);
+    h->began = h->last = lm_now();
     h->busy = 0;
-    h->done = h->count = h->n = 0;
+    h->done = h->count = h->schedule.n = 0;
     h->asked = h->gifts = 0;
     h->tells = false;
     h->told = 0;
-    for (int k = 0; k < h->nodes; k++) h->node_at[k].dry = false, h->node_at[k].next = 0;
+    for (int k = 0; k < h->nodes.count; k++) h->nodes.at[k].dry = false, h->nodes.at[k].next = 0;
     h->call = call;
     h->begun = ++begun;
     h->open = under_way;
@@ -448,18 +295,11 @@ static int handout_begin(lua_State *L)
 /* h:start(n, schedule, chunk): n items are there to be taken; chunk 0 is automatic. */
 static int handout_start(lua_State *L)
 {
-    static const char *const schedules[] = {"dynamic", "blocks", "static", "cyclic", NULL};
+    static const char *const orders[] = {"dynamic", "blocks", "static", "cyclic", NULL};
     handout *h = handout_check(L);
-    h->n = luaL_checkinteger(L, 2);
-    h->schedule = (schedule)luaL_checkoption(L, 3, NULL, schedules);
-    int64_t chunk = luaL_checkinteger(L, 4), least = h->n / LM_GRANULES + 1;
-    h->automatic = chunk == 0 || h->schedule == STATIC;
-    h->granule = h->automatic ? 1 : chunk;
-    if (h->granule < least) h->granule = least;
-    h->chunks = h->n / h->granule + (h->n % h->granule > 0);
-    h->next = h->own->rank;
-    h->takes = h->shares = 1;
-    h->last = now();
+    int64_t n = luaL_checkinteger(L, 2);
+    lm_startschedule(&h->schedule, (lm_order)luaL_checkoption(L, 3, NULL, orders), n, luaL_checkinteger(L, 4));
+    h->last = lm_now();
     handout_activate(h);
     return 0;
 }
@@ -473,8 +313,7 @@ static int handout_stream(lua_State *L)
     lm_openstream(&h->stream, (int)luaL_checkinteger(L, 2), h->own->rank, h->own->size, h->waiting);
     h->stream.yields = lua_toboolean(L, 3);
     h->hurried = lua_toboolean(L, 4);
-    h->granule = 1;
-    h->last = now();
+    h->last = lm_now();
     handout_activate(h);
     return 0;
 }
@@ -500,24 +339,15 @@ void lm_abandonmaps(uint64_t since)
     while (under_way && under_way->begun > since) handout_end(under_way);
 }
 
-/* After `seconds` for the items of the last taking: how many to take next. */
-static void handout_adapt(handout *h, double seconds)
-{
-    if (!h->automatic) return;
-    double each = seconds / ((double)h->count / (double)h->granule) + 1e-10, most = h->schedule == STATIC ? COMMON / each : SHORT / each;
-    h->takes = fmax(1, fmin(most, h->schedule == STATIC ? 4 * h->takes : fmin(2 * h->takes, PRIVATE)));
-    h->shares = fmax(1, fmin(fmin(COMMON / each, 4 * h->shares), UINT32_MAX / 2));
-}
-
 /* What was taken last is done. */
 static void handout_done(handout *h)
 {
     if (!h->count) return;
-    double t = now(), seconds = t - h->last;
+    double t = lm_now(), seconds = t - h->last;
     h->busy += seconds;
     h->last = t;
     h->done += h->count;
-    atomic_store_explicit(&h->sheet->own[h->slot].done, h->done, memory_order_relaxed);
+    atomic_store_explicit(&h->schedule.sheet->own[h->nodes.slot].done, h->done, memory_order_relaxed);
     if (h->tells && t - h->told_at > TELL) {
         lm_sendnote(&h->talk, 0, (lm_note){.map = h->map, .kind = LM_COUNT, .count = h->done - h->told});
         h->told = h->done;
@@ -533,7 +363,7 @@ static void handout_done(handout *h)
             s->seconds = each;
         }
     } else {
-        handout_adapt(h, seconds);
+        lm_adapt(&h->schedule, h->count, seconds);
     }
     h->count = 0;
 }
@@ -549,10 +379,10 @@ static int stream_take(lua_State *L, handout *h)
         if (s->asked && !s->arrived) return 0;
     }
     bool there = lm_nextchunk(s);
-    h->last = now();
+    h->last = lm_now();
     if (!there) return 0;
     if (s->rank != s->root) lm_want(s, &h->talk, h->map);
-    if (atomic_load(&h->sheet->stop)) return 0;
+    if (handout_halted(h)) return 0;
     h->count = s->current->note.count;
     lua_pushinteger(L, s->current->note.first);
     lua_pushinteger(L, s->current->note.first + h->count - 1);
@@ -564,15 +394,16 @@ static int handout_take(lua_State *L)
 {
     handout *h = lua_touserdata(L, 1);
     handout_done(h);
-    if (active && now() - h->looked > LOOK) handout_serve(h);
+    if (active && lm_now() - h->looked > LOOK) handout_serve(h);
     if (h->stream.open) return stream_take(L, h);
     double began = h->last;
-    lm_range r = atomic_load_explicit(&h->sheet->stop, memory_order_relaxed) ? nothing : handout_next(L, h);
+    lm_range r = handout_halted(h) ? lm_nothing : handout_next(L, h);
     if (!lm_length(r)) return 0;
-    int64_t first = (int64_t)(r.first - 1) * h->granule + 1, last = (int64_t)(r.end - 1) * h->granule;
-    if (last > h->n) last = h->n;
+    const lm_schedule *s = &h->schedule;
+    int64_t first = (int64_t)(r.first - 1) * s->granule + 1, last = (int64_t)(r.end - 1) * s->granule;
+    if (last > s->n) last = s->n;
     h->count = last - first + 1;
-    h->last = h->nodes > 1 ? now() : began;
+    h->last = h->nodes.count > 1 ? lm_now() : began;
     lua_pushinteger(L, first);
     lua_pushinteger(L, last);
     return 2;
@@ -583,9 +414,9 @@ static int handout_progress(lua_State *L)
 {
     handout *h = handout_check(L);
     int64_t n = luaL_checkinteger(L, 2);
-    h->tells = h->node_at[h->here].first > 0; /* rank 0 is on the first node */
-    h->told_at = now();
-    if (h->own->rank == 0) lm_startmeter(h->sheet, h->stock.ranks, n, h->call);
+    h->tells = h->nodes.at[h->nodes.here].first > 0; /* rank 0 is on the first node */
+    h->told_at = lm_now();
+    if (h->own->rank == 0) lm_startmeter(h->schedule.sheet, h->stock.ranks, n, h->call);
     return 0;
 }
 
@@ -594,7 +425,7 @@ static int handout_pause(lua_State *L)
 {
     handout *h = handout_check(L);
     handout_done(h);
-    h->last = now();
+    h->last = lm_now();
     return 0;
 }
 
@@ -639,7 +470,7 @@ static int handout_retire(lua_State *L)
 static int handout_ahead(lua_State *L)
 {
     handout *h = handout_check(L);
-    if (active && now() - h->looked > LOOK) handout_serve(h);
+    if (active && lm_now() - h->looked > LOOK) handout_serve(h);
     lua_pushinteger(L, h->stream.read - h->stream.retired);
     lua_pushnumber(L, h->stream.seconds);
     return 2;
@@ -651,7 +482,7 @@ static int handout_await(lua_State *L)
     handout *h = handout_check(L);
     int64_t retired = h->stream.retired;
     lm_wait(L, h->call, NULL, 0, -1);
-    while (h->stream.retired == retired && !atomic_load(&h->sheet->stop)) handout_wait(L, h);
+    while (h->stream.retired == retired && !handout_halted(h)) handout_wait(L, h);
     return 0;
 }
 
@@ -682,20 +513,20 @@ static int handout_settle(lua_State *L)
 static int handout_stop(lua_State *L)
 {
     handout *h = handout_check(L);
-    if (h->count) h->busy += now() - h->last;
+    if (h->count) h->busy += lm_now() - h->last;
     h->count = 0;
-    if (atomic_exchange(&h->sheet->stop, true)) return 0;
-    const node *here = &h->node_at[h->here];
+    if (atomic_exchange(&h->schedule.sheet->stop, true)) return 0;
+    const lm_node *here = &h->nodes.at[h->nodes.here];
     for (int place = 0; place < h->own->size; place++)
         if (place < here->first || place >= here->first + here->ranks)
-            lm_sendnote(&h->talk, h->rank_at[place], (lm_note){.map = h->map, .kind = LM_STOP});
+            lm_sendnote(&h->talk, h->nodes.rank_at[place], (lm_note){.map = h->map, .kind = LM_STOP});
     return 0;
 }
 
 /* h:stopped() */
 static int handout_stopped(lua_State *L)
 {
-    lua_pushboolean(L, atomic_load(&handout_check(L)->sheet->stop));
+    lua_pushboolean(L, handout_halted(handout_check(L)));
     return 1;
 }
 
@@ -710,8 +541,7 @@ static int handout_over(lua_State *L)
 static int handout_holds(lua_State *L)
 {
     handout *h = handout_check(L);
-    bool shares = !h->stream.open && h->schedule == DYNAMIC;
-    lua_pushboolean(L, shares && lm_length(lm_left(&h->sheet->own[h->slot], initial_own(h, h->slot))) > 0);
+    lua_pushboolean(L, !h->stream.open && lm_holdsitems(&h->schedule));
     return 1;
 }
 
@@ -721,7 +551,7 @@ static int handout_await_message(lua_State *L)
     handout *h = handout_check(L);
     int tag = (int)luaL_checkinteger(L, 2), there = 0;
     lm_wait(L, h->call, NULL, 0, -1);
-    while (!there && h->stream.asked && !h->stream.arrived && !atomic_load(&h->sheet->stop)) {
+    while (!there && h->stream.asked && !h->stream.arrived && !handout_halted(h)) {
         handout_wait(L, h);
         lm_mpi(L, MPI_Iprobe(MPI_ANY_SOURCE, tag, h->own->comm, &there, MPI_STATUS_IGNORE), h->call);
     }
@@ -731,7 +561,7 @@ static int handout_await_message(lua_State *L)
 /* h:nodes(): how many there are. */
 static int handout_nodes(lua_State *L)
 {
-    lua_pushinteger(L, handout_check(L)->nodes);
+    lua_pushinteger(L, handout_check(L)->nodes.count);
     return 1;
 }
 
@@ -739,11 +569,11 @@ static int handout_nodes(lua_State *L)
 static int handout_times(lua_State *L)
 {
     handout *h = handout_check(L);
-    lua_pushnumber(L, h->began + h->offset);
-    lua_pushnumber(L, now() + h->offset);
+    lua_pushnumber(L, h->began + h->nodes.offset);
+    lua_pushnumber(L, lm_now() + h->nodes.offset);
     lua_pushnumber(L, h->busy);
     lua_pushinteger(L, h->done);
-    lua_pushnumber(L, h->offset);
+    lua_pushnumber(L, h->nodes.offset);
     return 5;
 }
 
@@ -758,7 +588,7 @@ static int handout_comm(lua_State *L)
 /* clock(): seconds */
 static int handout_clock(lua_State *L)
 {
-    lua_pushnumber(L, now());
+    lua_pushnumber(L, lm_now());
     return 1;
 }
 
@@ -779,7 +609,7 @@ static const luaL_Reg methods[] = {
 static int handout_gc(lua_State *L)
 {
     handout *h = lm_check(L, 1, &handout_kind);
-    if (h->sheet) handout_rest(h);
+    if (h->schedule.sheet) handout_rest(h);
     lm_leavetalk(&h->talk);
     if (h->stock.ranks == 1) lm_freestock(&h->stock); /* shared memory goes with the communicator, or the process */
     return 0;

@@ -14,6 +14,8 @@ typedef struct lm_range {
     uint32_t first, end; /* empty when equal */
 } lm_range;
 
+static const lm_range lm_nothing = {1, 1};
+
 typedef struct lm_slot {
     _Alignas(64) _Atomic uint64_t range;
     _Atomic int64_t done; /* items, for progress */
