@@ -1,6 +1,6 @@
 /* Deadlocks: a board in shared memory on which every rank of a machine writes what it is waiting for. When all of the
-   job's ranks have looked in vain for a while, none of them can ever go on: that is told, and the job ended. A job
-   that spans machines has no board. */
+   job's ranks have looked in vain for a while, none of them can ever go on: that is told, and the job ended. In a job
+   that spans machines the first ranks of these tell one another what they have read. */
 #ifndef LM_DEADLOCK_H
 #define LM_DEADLOCK_H
 
@@ -18,10 +18,10 @@ enum { LM_RUNNING = -2, LM_ENDED = -1 }; /* else it leaves by os.exit with this 
 /* Opens a new wait of this rank: `text` says in what. */
 void lm_board(const char *text, int leaving);
 
-/* Counts a look, and says whether data is under way to this rank, which is no deadlock however long it takes; now and
-   then reads the whole board. Does not return from a deadlock, unless lm_onstuck is set: that is
-   called instead while some rank is at work. */
-void lm_look(double now, bool moving);
+/* Counts a look, and says whether data is under way to this rank, which is no deadlock however long it takes, and
+   whether the look took as long as if some had come; now and then reads the whole board. Does not return from a
+   deadlock, unless lm_onstuck is set: that is called instead while some rank is at work. */
+void lm_look(double now, bool moving, bool worked);
 
 extern void (*lm_onstuck)(void);
 

@@ -103,7 +103,7 @@ static void progress_tell(double now)
         progress_board();
         on_board = true;
     }
-    if (on_board) lm_look(now, moving());
+    if (on_board) lm_look(now, moving(), worked > 0);
 }
 
 /* A look, after many in vain. */
