@@ -242,7 +242,8 @@ void lm_unpack(lm_array *a, const void *from)
 
 /* --- memory in use by requests -------------------------------------------------------------------------- */
 
-void lm_extent(const lm_array *a, const char **from, const char **to)
+/* The interval of memory the array's elements lie in. */
+static void array_extent(const lm_array *a, const char **from, const char **to)
 {
     int64_t low = 0, high = 0;
     for (int d = 0; d < a->ndim; d++) {
@@ -269,8 +270,8 @@ bool lm_overlap(const lm_array *a, const lm_array *b)
 {
     const char *from, *to, *other_from, *other_to;
     if (a->block != b->block) return false;
-    lm_extent(a, &from, &to);
-    lm_extent(b, &other_from, &other_to);
+    array_extent(a, &from, &to);
+    array_extent(b, &other_from, &other_to);
     if (from >= other_to || other_from >= to) return false;
     /* columns next to each other: every step is a multiple of what the distance is not */
     int64_t step = 0;

@@ -80,9 +80,6 @@ int lm_checkaxis(lua_State *L, int arg, const lm_array *a);
 /* Pushes "(3, 4)". */
 const char *lm_pushshape(lua_State *L, int ndim, const int64_t *shape);
 
-/* Pushes a 1-D, 2-D … array's element or row number i, counted from 0 and in range. */
-void lm_pushrow(lua_State *L, int index, int64_t i);
-
 /* Pushes an array of this dtype with the elements of the one at index, row-major. */
 lm_array *lm_newcopy(lua_State *L, int index, lm_dtype dtype);
 
@@ -91,9 +88,6 @@ const lm_array *lm_pushpacked(lua_State *L, int index, lm_dtype dtype);
 
 /* Fills `to` with the number, or by broadcasting the array, at arg; converts as a:as(dtype) does. Checks marks. */
 void lm_assign(lua_State *L, lm_array *to, int arg);
-
-/* The interval of memory the array's elements lie in. */
-void lm_extent(const lm_array *a, const char **from, const char **to);
 
 /* Whether the two share memory other than element by element in step: a loop over both would read what it wrote. */
 bool lm_tangled(const lm_array *a, const lm_array *b);

@@ -31,7 +31,8 @@ static bool index_key(lua_State *L, lua_Integer *i)
     return false;
 }
 
-void lm_pushrow(lua_State *L, int index, int64_t i)
+/* Pushes a 1-D, 2-D … array's element or row number i, counted from 0 and in range. */
+static void push_row(lua_State *L, int index, int64_t i)
 {
     const lm_array *a = lm_toarray(L, index);
     char *data = a->data + i * a->stride[0] * lm_dtypes[a->dtype].size;
@@ -59,7 +60,7 @@ static int index_slow(lua_State *L, const lm_array *a)
     if (!a->block->data) return index_freed(L);
     if (a->ndim == 0) return luaL_error(L, "a 0-d array has no index: use a:get()");
     if (i < 1 || i > a->shape[0]) return index_range(L, i, a->shape[0]);
-    lm_pushrow(L, 1, i - 1);
+    push_row(L, 1, i - 1);
     return 1;
 }
 
@@ -100,7 +101,7 @@ __attribute__((noinline)) static int newindex_slow(lua_State *L, const lm_array 
         index_store(L, 3, a->dtype, a->data + (i - 1) * a->stride[0] * lm_dtypes[a->dtype].size);
         return 0;
     }
-    lm_pushrow(L, 1, i - 1);
+    push_row(L, 1, i - 1);
     lm_assign(L, lm_toarray(L, -1), 3);
     return 0;
 }
@@ -201,7 +202,7 @@ static int index_next(lua_State *L)
     if (a->ndim == 0 || i < 0 || i >= a->shape[0]) return 0;
     lua_pushinteger(L, i + 1);
     if (a->ndim == 1 && a->dtype == LM_FLOAT64) lua_pushnumber(L, ((const double *)a->data)[i * a->stride[0]]);
-    else lm_pushrow(L, 1, i);
+    else push_row(L, 1, i);
     return 2;
 }
 

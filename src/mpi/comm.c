@@ -11,14 +11,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-const lm_kind lm_comm_kind = {"mpi.comm", sizeof(lm_comm)};
+static const lm_kind comm_kind = {"mpi.comm", sizeof(lm_comm)};
 bool lm_in_operator;
 
 /* --- arguments -------------------------------------------------------------------------------------------- */
 
 lm_comm *lm_checkopen(lua_State *L, int arg)
 {
-    lm_comm *c = lm_check(L, arg, &lm_comm_kind);
+    lm_comm *c = lm_check(L, arg, &comm_kind);
     if (c->comm == MPI_COMM_NULL) luaL_argerror(L, arg, c->record ? "an interruption ended the communicator" : "the communicator was freed");
     return c;
 }
@@ -167,7 +167,7 @@ void lm_renewcomm(lm_comm *c)
 /* Pushes the object over a record. */
 static lm_comm *comm_push(lua_State *L, lm_commrecord *record)
 {
-    lm_comm *c = lm_new(L, &lm_comm_kind, 3);
+    lm_comm *c = lm_new(L, &comm_kind, 3);
     c->comm = c->payload = MPI_COMM_NULL;
     c->rank = record->rank;
     c->size = record->size;
@@ -368,7 +368,7 @@ void lm_releasecomm(lua_State *L, lm_comm *c)
 
 static int comm_free(lua_State *L)
 {
-    lm_comm *c = lm_check(L, 1, &lm_comm_kind);
+    lm_comm *c = lm_check(L, 1, &comm_kind);
     if (c->comm == MPI_COMM_NULL) {
         if (c->record) record_forget(c->record);
         c->record = NULL;
@@ -387,14 +387,14 @@ static int comm_free(lua_State *L)
 /* Without MPI: the communicator itself is freed by all its ranks together, or never. */
 static int comm_gc(lua_State *L)
 {
-    lm_comm *c = lm_test(L, 1, &lm_comm_kind);
+    lm_comm *c = lm_test(L, 1, &comm_kind);
     if (c && c->record && c->record->object == c) c->record->object = NULL;
     return 0;
 }
 
 static int comm_tostring(lua_State *L)
 {
-    lm_comm *c = lm_check(L, 1, &lm_comm_kind);
+    lm_comm *c = lm_check(L, 1, &comm_kind);
     if (c->comm == MPI_COMM_NULL) {
         lua_pushstring(L, c->record ? "mpi.comm (ended by an interruption)" : "mpi.comm (freed)");
         return 1;
@@ -408,7 +408,7 @@ static int comm_tostring(lua_State *L)
 
 static int comm_eq(lua_State *L)
 {
-    lm_comm *a = lm_test(L, 1, &lm_comm_kind), *b = lm_test(L, 2, &lm_comm_kind);
+    lm_comm *a = lm_test(L, 1, &comm_kind), *b = lm_test(L, 2, &comm_kind);
     lua_pushboolean(L, a && b && a->comm == b->comm && (a == b || a->comm != MPI_COMM_NULL));
     return 1;
 }
@@ -445,11 +445,11 @@ void luaopen_comm(lua_State *L)
         lua_pushinteger(L, constants[i].value);
         lua_setfield(L, -2, constants[i].name);
     }
-    lm_newkind(L, &lm_comm_kind, methods, metamethods);
+    lm_newkind(L, &comm_kind, methods, metamethods);
     /* as a module of its own, so that messages can name a method however it was called */
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
     lua_pushvalue(L, -2);
-    lua_setfield(L, -2, lm_comm_kind.name);
+    lua_setfield(L, -2, comm_kind.name);
     lua_pop(L, 1);
     lua_setfield(L, -2, "comm");
     comm_pushnamed(L, MPI_COMM_WORLD, "mpi.COMM_WORLD");

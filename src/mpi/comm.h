@@ -44,8 +44,6 @@ typedef struct lm_comm {
     const char *mapping;     /* the call whose tasks are under way: nothing else may use the communicator; or NULL */
 } lm_comm;
 
-extern const lm_kind lm_comm_kind;
-
 /* Set while a Lua operator runs inside an MPI call: no other call may start then. */
 extern bool lm_in_operator;
 

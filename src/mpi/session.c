@@ -31,7 +31,8 @@ static MPI_Comm leaving = MPI_COMM_NULL; /* where the ranks meet at the end */
 
 bool lm_ended, lm_isolated;
 
-int lm_clamp(int status) { return status == 0 ? 0 : status < 1 ? 1 : status > 125 ? 125 : status; }
+/* An exit status as the shell will see it: 0 stays, all others lie in 1..125. */
+static int clamp(int status) { return status == 0 ? 0 : status < 1 ? 1 : status > 125 ? 125 : status; }
 
 void (*lm_onabort)(void);
 
@@ -39,10 +40,10 @@ void lm_abort(int status)
 {
     fflush(NULL);
     if (lm_onabort) lm_onabort();
-    if (lm_isolated) _exit(lm_clamp(status));
+    if (lm_isolated) _exit(clamp(status));
     leaving = MPI_COMM_NULL;
-    MPI_Abort(MPI_COMM_WORLD, lm_clamp(status));
-    _exit(lm_clamp(status));
+    MPI_Abort(MPI_COMM_WORLD, clamp(status));
+    _exit(clamp(status));
 }
 
 static int session_tidy(bool met)
@@ -64,7 +65,7 @@ static void session_end(int status, void *unused)
     int lines = status == 0 ? session_tidy(false) : 0;
     MPI_Request request;
     lm_wait(NULL, "the end of its program: other ranks are still running", NULL, 0, -1);
-    lm_waits.leaving = lm_ended ? LM_ENDED : lm_clamp(status);
+    lm_waits.leaving = lm_ended ? LM_ENDED : clamp(status);
     MPI_Ibarrier(leaving, &request);
     if (status == 0) {
         MPI_Wait(&request, MPI_STATUS_IGNORE);
@@ -79,7 +80,7 @@ static void session_end(int status, void *unused)
     MPI_Finalize();
     const char *strict = getenv("LUAMPI_STRICT");
     if (lines > 0 && strict && !strcmp(strict, "1")) _exit(UNTIDY);
-    if (lm_clamp(status) != status) _exit(lm_clamp(status));
+    if (clamp(status) != status) _exit(clamp(status));
 }
 
 void lm_atend(int (*end)(void), bool met)

@@ -15,9 +15,6 @@ void lm_beginsession(void);
    was left open, writes a line of each, and returns how many lines there were. */
 void lm_atend(int (*end)(void), bool met);
 
-/* An exit status as the shell will see it: 0 stays, all others lie in 1..125. */
-int lm_clamp(int status);
-
 /* Ends the whole job at once; lm_onabort, if any, is called first. */
 extern void (*lm_onabort)(void);
 _Noreturn void lm_abort(int status);

@@ -54,7 +54,8 @@ static void tick_hook(lua_State *L, lua_Debug *at)
     lm_tick(L);
 }
 
-void lm_ticknow(void)
+/* Has the running thread serve at its next instruction or call. */
+static void tick_now(void)
 {
     lua_State *L = running;
     if (L && !lua_gethook(L)) lua_sethook(L, tick_hook, LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT, 1);
@@ -64,7 +65,7 @@ static void tick_signal(int number)
 {
     (void)number;
     if (lm_onsignal) lm_onsignal();
-    lm_ticknow();
+    tick_now();
 }
 
 /* --- insisting -------------------------------------------------------------------------------------------- */

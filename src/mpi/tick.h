@@ -29,9 +29,6 @@ void lm_relent(lua_State *L, lm_serve serve);
 void lm_holdticks(void);
 void lm_releaseticks(void);
 
-/* Has the running thread serve at its next instruction or call; for signal handlers. */
-void lm_ticknow(void);
-
 /* Called in the timer's signal handler, or NULL. */
 extern void (*lm_onsignal)(void);
 
