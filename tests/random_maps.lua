@@ -1,17 +1,8 @@
 -- Random calls of map, imap, share and mapreduce with random options, items, errors and breaks, whose results are known:
 -- dofile "tests/random_maps.lua"(rounds, seed).
 local size, rank = comm:size(), comm:rank()
+local numbers = dofile("tests/support.lua").numbers
 local schedules = {"dynamic", "static", "cyclic"}
-
-local function numbers(n)
-    local k = 0
-    return function ()
-        if k < n then
-            k = k + 1
-            return k
-        end
-    end
-end
 
 return function (rounds, seed)
     local state = seed

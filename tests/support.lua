@@ -17,6 +17,29 @@ function support.message(f, ...)
     return (tostring(message):gsub("^[^ ]+:%d+: ", ""))
 end
 
+-- f(...) raises, and its message, with the place, has these words in it: a text or a list of some.
+function support.fails(words, f, ...)
+    local fine, message = pcall(f, ...)
+    assert(not fine, "no error was raised")
+    for _, word in ipairs(type(words) == "table" and words or {words}) do
+        assert(message:find(word, 1, true), ("%q is not in: %s"):format(word, message))
+    end
+end
+
+-- The neighbours of a rank in a ring.
+function support.ring(c) return (c:rank() + 1) % c:size(), (c:rank() - 1) % c:size() end
+
+-- A generator of the numbers to n.
+function support.numbers(n)
+    local k = 0
+    return function ()
+        if k < n then
+            k = k + 1
+            return k
+        end
+    end
+end
+
 -- The command of a Python that has NumPy, the system's before others; nil when there is none.
 function support.python()
     for _, python in ipairs {"/usr/bin/python3", "python3"} do

@@ -1,13 +1,6 @@
 local lu = require "mpi.luaunit"
-package.path = (arg[0]:match "^(.*)/[^/]*$" or ".") .. "/?.lua;" .. package.path
-local vectors = require "vectors"
-local dtypes = vectors.dtypes
-
-local function fails(words, f, ...)
-    local ok, message = pcall(f, ...)
-    lu.assertFalse(ok)
-    for _, word in ipairs(type(words) == "table" and words or {words}) do lu.assertStrContains(message, word) end
-end
+local support, vectors = dofile "tests/support.lua", dofile "tests/vectors.lua"
+local dtypes, fails = support.dtypes, support.fails
 
 local function shape_of(a) return {a:shape()} end
 

@@ -1,12 +1,6 @@
 local lu = require "mpi.luaunit"
-package.path = (arg[0]:match "^(.*)/[^/]*$" or ".") .. "/?.lua;" .. package.path
-local vectors = require "vectors"
-
-local function fails(words, f, ...)
-    local ok, message = pcall(f, ...)
-    lu.assertFalse(ok)
-    for _, word in ipairs(type(words) == "table" and words or {words}) do lu.assertStrContains(message, word) end
-end
+local support, vectors = dofile "tests/support.lua", dofile "tests/vectors.lua"
+local dtypes, fails = support.dtypes, support.fails
 
 -- The product by its definition, as nested tables of float64.
 local function product(a, b)
@@ -53,8 +47,8 @@ end
 
 function TestBlas:test_products_are_numpys_for_every_pair_of_dtypes()
     local results = vectors.reader "dot"
-    for _, d in ipairs(vectors.dtypes) do
-        for _, e in ipairs(vectors.dtypes) do
+    for _, d in ipairs(dtypes) do
+        for _, e in ipairs(dtypes) do
             local a = ((array.range(0, 11) * 5) % 7):reshape {3, 4}:as(d)
             local b = ((array.range(0, 19) * 3) % 11):reshape {4, 5}:as(e)
             local dtype = (a[1] + b:col(1)):dtype()
@@ -74,7 +68,7 @@ end
 
 function TestBlas:test_norms_are_numpys()
     local results = vectors.reader "norm"
-    for _, dtype in ipairs(vectors.dtypes) do
+    for _, dtype in ipairs(dtypes) do
         local a, made = vectors.load("reduced_" .. dtype), dtype == "float32" and dtype or "float64"
         lu.assertTrue(results.next(a:norm(), made) <= 4)
         lu.assertTrue(results.next(a[2]:slice(1, 4, 2):t():norm(), made) <= 4)

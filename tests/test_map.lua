@@ -1,6 +1,6 @@
 local lu = require "mpi.luaunit"
 local support = dofile "tests/support.lua"
-local message, everywhere = support.message, support.everywhere
+local message, everywhere, numbers = support.message, support.everywhere, support.numbers
 local rank, size = comm:rank(), comm:size()
 
 local schedules = {"dynamic", "static", "cyclic"}
@@ -537,17 +537,6 @@ end
 function TestShare:test_wrong_arguments()
     lu.assertStrContains(message(comm.share, comm, "x"), "bad argument #1 to 'share' (items: list, array, count or generator expected")
     lu.assertStrContains(message(comm.share, comm, 3, {into = 1}), "bad argument #2 to 'share' (unknown option 'into'")
-end
-
--- A generator of the numbers to n.
-local function numbers(n)
-    local k = 0
-    return function ()
-        if k < n then
-            k = k + 1
-            return k
-        end
-    end
 end
 
 TestImap = {}

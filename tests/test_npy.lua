@@ -1,14 +1,9 @@
 local lu = require "mpi.luaunit"
 local here = arg[0]:match("^(.*)/[^/]*$") or "."
-local dtypes = {"float64", "float32", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"}
+local support = dofile "tests/support.lua"
+local dtypes, fails = support.dtypes, support.fails
 
 local function data(name) return here .. "/data/" .. name .. ".npy" end
-
-local function fails(words, f, ...)
-    local ok, message = pcall(f, ...)
-    lu.assertFalse(ok)
-    for _, word in ipairs(type(words) == "table" and words or {words}) do lu.assertStrContains(message, word) end
-end
 
 local function files_in(folder)
     local names = {}
@@ -344,7 +339,7 @@ function TestNpy:test_a_good_file_with_any_byte_changed_loads_or_raises()
     end)
 end
 
-local python = dofile(here .. "/support.lua").python()
+local python = support.python()
 
 local function run_python(code)
     local pipe <close> = io.popen(python .. " -c '" .. code .. "' 2>&1")

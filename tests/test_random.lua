@@ -1,11 +1,6 @@
 local lu = require "mpi.luaunit"
+local fails = dofile("tests/support.lua").fails
 local here = arg[0]:match("^(.*)/[^/]*$") or "."
-
-local function fails(words, f, ...)
-    local ok, message = pcall(f, ...)
-    lu.assertFalse(ok)
-    for _, word in ipairs(type(words) == "table" and words or {words}) do lu.assertStrContains(message, word) end
-end
 
 local function rank_of(rank) return {rank = function () return rank end} end
 

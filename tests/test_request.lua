@@ -1,9 +1,7 @@
 local lu = require "mpi.luaunit"
 local support = dofile "tests/support.lua"
-local message, everywhere = support.message, support.everywhere
+local message, everywhere, ring = support.message, support.everywhere, support.ring
 local rank, size = comm:rank(), comm:size()
-
-local function ring(c) return (c:rank() + 1) % c:size(), (c:rank() - 1) % c:size() end
 
 TestValues = {}
 

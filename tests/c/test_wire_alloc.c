@@ -1,10 +1,7 @@
 /* Encoding and decoding when memory runs out, at every point, linked with wire.c encode.c encode_list.c place.c decode.c bytecode.c names.c map.c buffer.c object.c array.c dtype.c */
-#include "array.h"
-#include "buffer.h"
+#include "chunk.h"
 #include "scarce.h"
-#include "wire.h"
 
-#include <lualib.h>
 #include <string.h>
 
 /* Returns a value with everything in it, and a function that raises unless its argument is such a value. */
@@ -30,24 +27,7 @@ static const char chunk[] =
     "    assert(type(u.array) == 'userdata')\n"
     "end\n";
 
-static int setup(lua_State *L)
-{
-    luaL_openlibs(L);
-    luaopen_buffer(L);
-    lua_newtable(L);
-    luaopen_wire(L);
-    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
-    lua_pushvalue(L, -2);
-    lua_setfield(L, -2, "mpi");
-    lua_pushvalue(L, -2);
-    lua_setglobal(L, "mpi");
-    if (luaL_loadstring(L, chunk)) return lua_error(L);
-    int64_t shape[] = {20, 30};
-    lm_array *a = lm_newarray(L, LM_FLOAT64, 2, shape);
-    memset(a->data, 0, lm_bytes(a));
-    lua_call(L, 1, 2);
-    return 2;
-}
+static int setup(lua_State *L) { return chunk_run(L, chunk, 20, 30, 2); }
 
 static int encode(lua_State *L)
 {

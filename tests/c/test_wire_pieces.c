@@ -1,9 +1,6 @@
 /* Values that are decoded while they are encoded, linked with wire.c encode.c encode_list.c place.c decode.c bytecode.c names.c map.c buffer.c object.c array.c dtype.c */
-#include "array.h"
-#include "buffer.h"
-#include "wire.h"
+#include "chunk.h"
 
-#include <lualib.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,24 +48,7 @@ static const char chunk[] =
     "end\n"
     "return names, values, function (a, b) return same(a, b, {}) end\n";
 
-static int setup(lua_State *L)
-{
-    luaL_openlibs(L);
-    luaopen_buffer(L);
-    lua_newtable(L);
-    luaopen_wire(L);
-    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
-    lua_pushvalue(L, -2);
-    lua_setfield(L, -2, "mpi");
-    lua_pushvalue(L, -2);
-    lua_setglobal(L, "mpi");
-    if (luaL_loadstring(L, chunk)) return lua_error(L);
-    int64_t shape[] = {20, 3};
-    lm_array *a = lm_newarray(L, LM_FLOAT64, 2, shape);
-    memset(a->data, 0, lm_bytes(a));
-    lua_call(L, 1, 3);
-    return 3;
-}
+static int setup(lua_State *L) { return chunk_run(L, chunk, 20, 3, 3); }
 
 /* Takes pieces of any length, and remembers their bytes as they were then. */
 typedef struct pieces {
