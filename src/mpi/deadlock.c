@@ -169,11 +169,11 @@ void lm_look(double now, bool moving, bool worked)
     if (worked) atomic_fetch_add_explicit(&entries[my_rank].works, 1, memory_order_relaxed);
     if (now < next_read || (!whole && my_rank > 0)) return;
     next_read = now + INTERVAL;
-    int seen = board_watch(now);
-    if (whole && seen == STILL) board_report(now, board_rows(), ranks);
+    int shows = board_watch(now);
+    if (whole && shows == STILL) board_report(now, board_rows(), ranks);
     if (whole || lm_onstuck) return;
-    const lm_row *all = lm_hear(seen == CHANGES, seen == STILL, board_rows);
-    if (seen == STILL) board_restart(now);
+    const lm_row *all = lm_hear(shows == CHANGES, seen == STILL, board_rows);
+    if (shows == STILL) board_restart(now);
     if (all) board_report(now, all, job);
 }
 
