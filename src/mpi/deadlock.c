@@ -172,7 +172,7 @@ void lm_look(double now, bool moving, bool worked)
     int shows = board_watch(now);
     if (whole && shows == STILL) board_report(now, board_rows(), ranks);
     if (whole || lm_onstuck) return;
-    const lm_row *all = lm_hear(shows == CHANGES, seen == STILL, board_rows);
+    const lm_row *all = lm_hear(shows == CHANGES, shows == STILL, board_rows);
     if (shows == STILL) board_restart(now);
     if (all) board_report(now, all, job);
 }
