@@ -366,6 +366,36 @@ static int values_print(lua_State *L)
     return 0;
 }
 
+static uint64_t long_bytes(const block *b) { return b->head.bytes > BODY ? b->head.bytes : 0; }
+
+/* Brings what does not fit into the blocks to all ranks, one behind the other. */
+static void longs_allgather(lm_valuecall *k, const block *all, const char *mine, char *room, uint64_t total)
+{
+    lua_State *L = k->L;
+    lm_comm *c = k->c;
+    lm_waitmoving(L, k->name, NULL, 0, -1);
+    if (total <= INT_MAX) {
+        int *counts = lua_newuserdatauv(L, sizeof(int) * 2 * (size_t)c->size, 0), *displs = counts + c->size, at = 0;
+        for (int r = 0; r < c->size; r++) {
+            counts[r] = (int)long_bytes(&all[r]);
+            displs[r] = at;
+            at += counts[r];
+        }
+        lm_mpi(L, MPI_Allgatherv(mine, counts[c->rank], MPI_BYTE, room, counts, displs, MPI_BYTE, c->comm), k->name);
+        return;
+    }
+    for (int r = 0; r < c->size; r++) { /* beyond an int's reach there is no Allgatherv */
+        uint64_t bytes = long_bytes(&all[r]);
+        if (!bytes) continue;
+        if (r == c->rank) memcpy(room, mine, bytes);
+        lm_span span = lm_spanof(MPI_BYTE, (int64_t)bytes);
+        int code = MPI_Bcast(room, span.count, span.type, r, c->comm);
+        lm_endspan(&span);
+        lm_mpi(L, code, k->name);
+        room += bytes;
+    }
+}
+
 static int values_allgather(lua_State *L)
 {
     lua_settop(L, 2);
@@ -383,22 +413,9 @@ static int values_allgather(lua_State *L)
         blocks_exchange(&k, own, 0, all, ALLGATHER);
     }
     uint64_t total = 0;
-    for (int r = 0; r < c->size; r++)
-        if (all[r].head.bytes > BODY) total += all[r].head.bytes;
-    if (total > INT_MAX) return luaL_error(L, "allgather: the values take %I bytes together, more than 2^31", (lua_Integer)total);
-    char *longs = NULL;
-    if (total) {
-        int *counts = lua_newuserdatauv(L, sizeof(int) * 2 * (size_t)c->size, 0), *displs = counts + c->size, at = 0;
-        for (int r = 0; r < c->size; r++) {
-            counts[r] = all[r].head.bytes > BODY ? (int)all[r].head.bytes : 0;
-            displs[r] = at;
-            at += counts[r];
-        }
-        lm_buffer *room = lm_newbuffer(L);
-        longs = lm_grow(L, room, total);
-        lm_waitmoving(L, k.name, NULL, 0, -1);
-        lm_mpi(L, MPI_Allgatherv(b->data + p.at, counts[c->rank], MPI_BYTE, longs, counts, displs, MPI_BYTE, c->comm), k.name);
-    }
+    for (int r = 0; r < c->size; r++) total += long_bytes(&all[r]);
+    char *longs = total ? lm_grow(L, lm_newbuffer(L), total) : NULL;
+    if (total) longs_allgather(&k, all, b->data + p.at, longs, total);
     push_list(&k, c->size, NULL, all, &p, b, longs);
     return 1;
 }
