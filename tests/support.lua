@@ -10,20 +10,32 @@ function support.everywhere(f)
     for _, c in ipairs {comm, mpi.COMM_SELF, dup, half} do f(c) end
 end
 
--- The message f(...) raises, without the place.
-function support.message(f, ...)
-    local fine, message = pcall(f, ...)
+-- What f(...) raises.
+function support.raised(f, ...)
+    local fine, problem = pcall(f, ...)
     assert(not fine, "no error was raised")
-    return (tostring(message):gsub("^[^ ]+:%d+: ", ""))
+    return problem
 end
+
+-- The message f(...) raises, without the place.
+function support.message(f, ...) return (tostring(support.raised(f, ...)):gsub("^[^ ]+:%d+: ", "")) end
 
 -- f(...) raises, and its message, with the place, has these words in it: a text or a list of some.
 function support.fails(words, f, ...)
-    local fine, message = pcall(f, ...)
-    assert(not fine, "no error was raised")
+    local message = support.raised(f, ...)
     for _, word in ipairs(type(words) == "table" and words or {words}) do
         assert(message:find(word, 1, true), ("%q is not in: %s"):format(word, message))
     end
+end
+
+-- Runs f(pool) on rank 0, which alone raises what fails there.
+function support.pooled(f)
+    local problem
+    mpi.pool(function (pool)
+        local fine, raised = pcall(f, pool)
+        if not fine then problem = raised end
+    end)
+    if problem then error(problem, 0) end
 end
 
 -- The neighbours of a rank in a ring.

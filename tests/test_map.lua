@@ -6,7 +6,7 @@ local rank, size = comm:rank(), comm:size()
 local schedules = {"dynamic", "static", "cyclic"}
 local function square(x) return x * x end
 
--- The error f(...) raises.
+-- The error f(...) raises, which may name this file as the place of the call.
 local function failure(f, ...)
     local fine, e = pcall(f, ...)
     assert(not fine, "no error was raised")

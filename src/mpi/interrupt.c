@@ -186,19 +186,12 @@ static int interrupt_running(lua_State *L)
     return 1;
 }
 
-/* states() → list by rank: "running", "done", "failed", "idle" or "waits in …"; nil when the job spans machines. */
-static int interrupt_states(lua_State *L)
-{
-    return lm_pushstates(L);
-}
-
 static const luaL_Reg functions[] = {
     {"begin", interrupt_begin},
     {"run", interrupt_run},
     {"meet", interrupt_meet},
     {"stop", interrupt_stop},
     {"running", interrupt_running},
-    {"states", interrupt_states},
     {NULL, NULL},
 };
 

@@ -41,7 +41,7 @@ mpi.pool(function (pool)
     assert(own:get())
     for i = 1, 50 do assert(others[i]:get() == i) end
 
-    local fine, problem = pcall(pool.exec, pool, "local y = z.x")
+    local _, problem = pcall(pool.exec, pool, "local y = z.x")
     assert(tostring(problem) == ("exec:1: attempt to index a nil value (global 'z')  [ranks 0-%d]"):format(last))
 end)
 if comm:rank() == 0 then print "two hosts: a pool of all their ranks" end
