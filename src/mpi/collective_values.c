@@ -136,7 +136,7 @@ static void call_agree_parcel(lm_valuecall *k, const lm_parcel *p, const lm_buff
 
 /* Few ranks send their blocks to one another, and of each only what it holds: MPI's own collectives take longer. The
    tags keep calls apart that do not belong together, which wait for ever, as they would there. */
-enum { GATHER, ALLGATHER, ALLTOALL };
+enum { GATHER = LM_SEQUENCES, ALLGATHER, ALLTOALL };
 
 static int block_size(const block *b) { return (int)(sizeof b->head + (b->head.bytes <= BODY ? b->head.bytes : 0)); }
 
@@ -148,15 +148,14 @@ static void blocks_gather(lm_valuecall *k, int root, const block *own, block *al
 {
     lua_State *L = k->L;
     lm_comm *c = k->c;
-    MPI_Comm comm = c->size > FEW ? c->comm : lm_blockcomm(L, c, k->name);
     lm_wait(L, k->name, "root", root, -1);
     if (c->size > FEW) {
-        lm_mpi(L, MPI_Gather(own, BLOCK, MPI_BYTE, all, BLOCK, MPI_BYTE, root, comm), k->name);
+        lm_mpi(L, MPI_Gather(own, BLOCK, MPI_BYTE, all, BLOCK, MPI_BYTE, root, c->comm), k->name);
     } else if (c->rank != root) {
-        lm_mpi(L, MPI_Send(own, block_size(own), MPI_BYTE, root, GATHER, comm), k->name);
+        lm_mpi(L, MPI_Send(own, block_size(own), MPI_BYTE, root, GATHER, c->payload), k->name);
     } else {
         for (int r = 0; r < c->size; r++)
-            if (r != root) lm_mpi(L, MPI_Recv(&all[r], BLOCK, MPI_BYTE, r, GATHER, comm, MPI_STATUS_IGNORE), k->name);
+            if (r != root) lm_mpi(L, MPI_Recv(&all[r], BLOCK, MPI_BYTE, r, GATHER, c->payload, MPI_STATUS_IGNORE), k->name);
     }
 }
 
@@ -165,7 +164,7 @@ static void blocks_exchange(lm_valuecall *k, const block *to, int step, block *f
 {
     lua_State *L = k->L;
     int rank = k->c->rank, size = k->c->size;
-    MPI_Comm comm = lm_blockcomm(L, k->c, k->name);
+    MPI_Comm comm = k->c->payload;
     MPI_Request requests[FEW];
     for (int r = 0; r < size; r++) {
         const block *b = &to[r * step];
@@ -178,8 +177,6 @@ static void blocks_exchange(lm_valuecall *k, const block *to, int step, block *f
 }
 
 /* --- what does not fit into a block ----------------------------------------------------------------------- */
-
-static uint32_t next_sequence(lm_comm *c, int dest) { return c->sent[dest]++ & INT32_MAX; }
 
 static MPI_Request long_isend(lm_valuecall *k, const void *bytes, const head *h, int dest)
 {
@@ -297,7 +294,7 @@ void lm_gathervalues(lm_valuecall *k, int root, const lm_parcel *p, const lm_buf
     lm_comm *c = k->c;
     block few[FEW], *all = few, *own = block_own(c, few);
     bool here = c->rank == root;
-    block_fill(own, p, b, here || p->size <= BODY ? 0 : next_sequence(c, root));
+    block_fill(own, p, b, here || p->size <= BODY ? 0 : lm_nextsequence(c, root));
     if (here && c->size > FEW) all = lua_newuserdatauv(L, sizeof(block) * (size_t)c->size, 0);
     blocks_gather(k, root, own, all);
     if (here) {
@@ -474,7 +471,7 @@ static int values_scatter(lua_State *L)
     const char *mistake = call_agree_list(&k);
     block mine, *all = here ? lua_newuserdatauv(L, sizeof(block) * (size_t)c->size, 0) : NULL;
     MPI_Request *requests = here ? lua_newuserdatauv(L, sizeof(MPI_Request) * (size_t)c->size, 0) : NULL;
-    for (int r = 0; here && r < c->size; r++) block_fill(&all[r], &parcels[r], b, next_sequence(c, r));
+    for (int r = 0; here && r < c->size; r++) block_fill(&all[r], &parcels[r], b, lm_nextsequence(c, r));
     lm_wait(L, k.name, "root", k.root, -1);
     lm_mpi(L, MPI_Scatter(all, BLOCK, MPI_BYTE, &mine, BLOCK, MPI_BYTE, k.root, c->comm), k.name);
     if (!here) {
@@ -508,7 +505,7 @@ static void exchange(lm_valuecall *k, int n, const int *peers, const lm_parcel *
     lm_parcel nothing = lm_encodeparcel(L, -1, b);
     for (int i = 0; i < n; i++) {
         int peer = peers ? peers[i] : i;
-        block_fill(&to[i], &parcels[i], b, peer == MPI_PROC_NULL ? 0 : next_sequence(c, peer));
+        block_fill(&to[i], &parcels[i], b, peer == MPI_PROC_NULL ? 0 : lm_nextsequence(c, peer));
         block_fill(&from[i], &nothing, b, 0);
     }
     if (peers) {

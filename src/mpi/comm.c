@@ -104,7 +104,7 @@ static lm_commrecord *record_new(lua_State *L, MPI_Comm comm, MPI_Comm payload, 
     static uint64_t made;
     lm_commrecord *new = calloc(1, sizeof *new);
     if (!new) luaL_error(L, "not enough memory");
-    *new = (lm_commrecord){.next = records, .comm = comm, .payload = payload, .blocks = MPI_COMM_NULL, .named = named};
+    *new = (lm_commrecord){.next = records, .comm = comm, .payload = payload, .named = named};
     MPI_Comm_rank(comm, &new->rank);
     MPI_Comm_size(comm, &new->size);
     if (new->size > 1) {
@@ -184,13 +184,6 @@ lm_comm *lm_newcomm(lua_State *L, MPI_Comm comm, const char *call)
     MPI_Comm payload;
     lm_mpi(L, MPI_Comm_dup(comm, &payload), call);
     return comm_push(L, record_new(L, comm, payload, NULL));
-}
-
-MPI_Comm lm_blockcomm(lua_State *L, lm_comm *c, const char *call)
-{
-    lm_commrecord *r = c->record;
-    if (r->blocks == MPI_COMM_NULL) lm_mpi(L, MPI_Comm_dup(r->comm, &r->blocks), call);
-    return r->blocks;
 }
 
 /* Pushes the object of one of MPI's own two communicators. Messages travel on duplicates, made once in a process, so
@@ -357,11 +350,10 @@ static int comm_compare(lua_State *L)
 
 void lm_releasecomm(lua_State *L, lm_comm *c)
 {
-    MPI_Comm comm = c->comm, payload = c->payload, blocks = c->record->blocks;
+    MPI_Comm comm = c->comm, payload = c->payload;
     c->comm = c->payload = MPI_COMM_NULL;
     record_forget(c->record);
     c->record = NULL;
-    if (blocks != MPI_COMM_NULL) lm_mpi(L, MPI_Comm_free(&blocks), "free");
     lm_mpi(L, MPI_Comm_free(&payload), "free");
     lm_mpi(L, MPI_Comm_free(&comm), "free");
 }

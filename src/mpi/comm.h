@@ -1,6 +1,6 @@
-/* Communicators. Each is two of MPI's: one for envelopes and collectives, one for the payloads that do not fit into
-   an envelope, which no receive of the user's can match. A third is made when it is wanted: for the blocks that few
-   ranks send to one another in collectives of values. */
+/* Communicators. Each is two of MPI's: one for envelopes and collectives, one for what no receive of the user's may
+   match: the payloads that do not fit into an envelope, under their sequence number, and under tags behind those the
+   blocks that few ranks send to one another in collectives of values. */
 #ifndef LM_COMM_H
 #define LM_COMM_H
 
@@ -14,7 +14,6 @@ typedef struct lm_commrecord {
     struct lm_commrecord *next;
     struct lm_comm *object; /* NULL when collected */
     MPI_Comm comm, payload; /* MPI_COMM_NULL: an interruption ended it */
-    MPI_Comm blocks;        /* MPI_COMM_NULL: not made yet */
     uint64_t id;            /* the same on all of its ranks, no other's; 0: of one rank */
     int rank, size;
     long agreed;            /* collectives compared between ranks so far */
@@ -71,8 +70,9 @@ void lm_newcommornil(lua_State *L, MPI_Comm comm, const char *call);
 /* Frees what lm_newcomm made. Collective. */
 void lm_releasecomm(lua_State *L, lm_comm *c);
 
-/* The third of MPI's communicators. Collective the first time. */
-MPI_Comm lm_blockcomm(lua_State *L, lm_comm *c, const char *call);
+/* The number of the next message to dest. */
+#define LM_SEQUENCES ((uint32_t)1 << 30) /* there they wrap */
+static inline uint32_t lm_nextsequence(lm_comm *c, int dest) { return c->sent[dest]++ % LM_SEQUENCES; }
 
 /* All that were made and not freed, and the one with an id, or NULL. */
 lm_commrecord *lm_firstrecord(void);

@@ -15,7 +15,7 @@
 
 lm_head lm_newhead(lm_comm *c, lm_content content, lm_dtype dtype, size_t bytes, int dest)
 {
-    return (lm_head){(uint8_t)content, (uint8_t)dtype, c->sent[dest]++ & INT32_MAX, bytes};
+    return (lm_head){(uint8_t)content, (uint8_t)dtype, lm_nextsequence(c, dest), bytes};
 }
 
 lm_outgoing lm_outgoingto(const char *call, int dest, int tag, lm_mode mode)
@@ -141,10 +141,10 @@ static lm_letter *letter_find(const lm_comm *c, int source, int tag)
     return NULL;
 }
 
-/* Whether message a was sent before b, by the same sender; the numbers wrap at 31 bits. */
+/* Whether message a was sent before b, by the same sender; the numbers wrap at LM_SEQUENCES. */
 static bool sent_before(const lm_letter *a, const lm_letter *b)
 {
-    return (int32_t)((a->envelope.head.sequence - b->envelope.head.sequence) << 1) < 0;
+    return (a->envelope.head.sequence - b->envelope.head.sequence) % LM_SEQUENCES >= LM_SEQUENCES / 2;
 }
 
 lm_letter *lm_matchletter(lua_State *L, int comm, lm_comm *c, int source, int tag, const char *call)

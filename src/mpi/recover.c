@@ -136,7 +136,6 @@ static void renew(lm_commrecord *r, MPI_Comm plain)
         r->comm = replace(r->comm, plain);
         MPI_Comm_dup(r->comm, &r->payload);
     }
-    r->blocks = MPI_COMM_NULL;
     r->excused = true;
     r->agreed = 0;
     r->letters = 0;
