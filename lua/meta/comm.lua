@@ -89,7 +89,8 @@ function comm:free() end
 --- made for them. Messages from the same sender are received in the order they were sent, as far as tags match. A
 --- message that is refused (an array where a value was expected) raises and is gone.
 
---- Sends a copy of a value. As MPI_Send.
+--- Sends a copy of a value; a long table while it is being encoded, which its receiver decodes meanwhile. What cannot be
+--- sent raises, and nothing arrives. As MPI_Send.
 ---
 ---     if comm:rank() == 0 then comm:send({job = 7, "a", "b"}, 1)
 ---     elseif comm:rank() == 1 then local value, status = comm:recv(0) end
