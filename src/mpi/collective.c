@@ -235,7 +235,7 @@ static void call_make(call *k, int64_t rows_needed)
     lua_replace(k->L, k->recv_arg);
 }
 
-/* Packed memory for the sides that are strided; recvbuf is put back by call_finish. */
+/* Packed memory for the sides that are strided; what arrives in recvbuf is unpacked when the call is done. */
 static void call_buffers(call *k)
 {
     if (k->recv) {
