@@ -495,7 +495,7 @@ static void decode_message(lua_State *L, const char *bytes, size_t n, lm_source 
 {
     decoder D;
     D.L = L;
-    D.start = D.p = (const unsigned char *)bytes;
+    D.start = D.p = (const unsigned char *)(n ? bytes : "");
     D.end = D.start + n;
     D.source = source;
     D.items = n;

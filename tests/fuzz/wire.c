@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* Memory grows with the message only: this is far above what a table or a function takes for each of its bytes. */
 #define STATE ((size_t)1 << 20)
@@ -76,15 +77,121 @@ static void look_at(lua_State *L, int depth)
     }
 }
 
-/* What was decoded can be encoded, and that decoded again; or not, for a reason (a module that is not there). */
-static int decode(lua_State *L)
+/* The message in pieces, each time somewhere else. */
+typedef struct pieces {
+    lm_source source;
+    const char *bytes;
+    size_t n, piece;
+} pieces;
+
+static bool more(lua_State *L, lm_source *source)
+{
+    pieces *p = (pieces *)source;
+    lm_buffer *b = source->b, old = *b;
+    size_t n = p->n - old.size < p->piece ? p->n - old.size : p->piece;
+    if (n == 0) return false;
+    *b = (lm_buffer){.kind = old.kind};
+    char *to = lm_grow(L, b, old.size + n);
+    memcpy(to, p->bytes, old.size + n);
+    lm_closebuffer(L, &old);
+    return true;
+}
+
+static int decode_whole(lua_State *L)
 {
     size_t n;
     const char *bytes = lua_tolstring(L, 1, &n);
     lm_decode(L, bytes, n);
+    return 1;
+}
+
+static int decode_pieces(lua_State *L)
+{
+    size_t n;
+    const char *bytes = lua_tolstring(L, 1, &n);
+    lm_buffer *b = lm_newbuffer(L);
+    pieces p = {{b, more}, bytes, n, n % 7 + 1};
+    if (n > 0) more(L, &p.source);
+    lm_decodefrom(L, &p.source);
+    lm_closebuffer(L, b);
+    return 1;
+}
+
+static void check_alike(lua_State *L, int a, int b);
+
+static bool is_scalar(int type) { return type == LUA_TBOOLEAN || type == LUA_TNUMBER || type == LUA_TSTRING; }
+
+/* What the tables have under keys that are not objects; of those there are as many in both. */
+static void check_pairs(lua_State *L, int a, int b)
+{
+    int pairs = 0;
+    for (lua_pushnil(L); lua_next(L, a); lua_pop(L, 1)) {
+        pairs++;
+        if (!is_scalar(lua_type(L, -2))) continue;
+        lua_pushvalue(L, -2);
+        lua_rawget(L, b);
+        check_alike(L, lua_gettop(L) - 1, lua_gettop(L));
+        lua_pop(L, 1);
+    }
+    for (lua_pushnil(L); lua_next(L, b); lua_pop(L, 1)) pairs--;
+    if (pairs) abort();
+}
+
+/* Aborts unless the values at a and b are alike, and the same object in the one is the same in the other: the table at 2
+   has for each of the one's that of the other. */
+static void check_alike(lua_State *L, int a, int b)
+{
+    int type = lua_type(L, a);
+    if (type != lua_type(L, b)) abort();
+    if (is_scalar(type)) {
+        size_t n, m;
+        if (type == LUA_TNUMBER && lua_isinteger(L, a) != lua_isinteger(L, b)) abort();
+        if (type == LUA_TNUMBER && lua_tonumber(L, a) != lua_tonumber(L, a)) return;
+        if (!lua_rawequal(L, a, b)) abort();
+        if (type == LUA_TSTRING && (lua_tolstring(L, a, &n), lua_tolstring(L, b, &m), n != m)) abort();
+        return;
+    }
+    if (type == LUA_TNIL || lua_rawequal(L, a, b)) return;
+    luaL_checkstack(L, 20, NULL);
+    lua_pushvalue(L, a);
+    if (lua_rawget(L, 2) != LUA_TNIL) {
+        if (!lua_rawequal(L, -1, b)) abort();
+        lua_pop(L, 1);
+        return;
+    }
+    lua_pop(L, 1);
+    lua_pushvalue(L, a);
+    lua_pushvalue(L, b);
+    lua_rawset(L, 2);
+    if (type == LUA_TTABLE) check_pairs(L, a, b);
+    for (int i = 1; type == LUA_TFUNCTION && lua_getupvalue(L, a, i); i++) {
+        if (!lua_getupvalue(L, b, i)) abort();
+        check_alike(L, lua_gettop(L) - 1, lua_gettop(L));
+        lua_pop(L, 2);
+    }
+}
+
+/* Calls f with the message, and pushes its result; false: it raised. */
+static bool try(lua_State *L, lua_CFunction f)
+{
+    lua_pushcfunction(L, f);
+    lua_pushvalue(L, 1);
+    return lua_pcall(L, 1, 1, 0) == LUA_OK;
+}
+
+/* What was decoded can be encoded, and that decoded again; or not, for a reason (a module that is not there). Decoding in
+   pieces comes to the same. */
+static int decode(lua_State *L)
+{
+    lua_newtable(L);
+    bool whole = try(L, decode_whole), in_pieces = try(L, decode_pieces);
+    if (whole != in_pieces) abort();
+    if (!whole) return lua_error(L);
+    check_alike(L, 3, 4);
+    lua_settop(L, 3);
     look_at(L, 0);
     lm_buffer *b = lm_scratch(L);
-    lm_encode(L, 2, b);
+    lm_encode(L, 3, b);
     lm_decode(L, b->data, b->size);
     return 0;
 }
