@@ -302,6 +302,52 @@ function TestChunks:test_finalizers_may_communicate_while_a_value_is_decoded()
     mpi.waitall(requests)
 end
 
+function TestChunks:test_an_error_of_decoding_has_the_line_of_the_call()
+    if size == 1 then lu.skip "one rank" end
+    local value = list(5000, record)
+    if rank == 0 then
+        value[1] = setmetatable({}, mpi.register("test_chunks.unknown", {}))
+        comm:send(value[1], 1)
+        comm:send(value, 1)
+    elseif rank == 1 then
+        local errors = {}
+        for i = 1, 2 do
+            local _, e = pcall(function ()
+                local value <const> = comm:recv(0)
+                return value
+            end)
+            errors[i] = e
+        end
+        lu.assertStrContains(errors[1], "test_chunks.lua:")
+        lu.assertEquals(errors[2], errors[1])
+    end
+end
+
+function TestChunks:test_no_finalizer_meets_an_object_of_what_was_no_message()
+    if size == 1 then lu.skip "one rank" end
+    local finalized = 0
+    local class = mpi.register("test_chunks.finalized", {__gc = function () finalized = finalized + 1 end})
+    local value = list(3000, half)
+    if rank == 0 then value[1] = setmetatable({}, class) end
+    from_0_to_1(function ()
+        value[3001] = coroutine.create(print)
+        lu.assertStrContains(message(comm.send, comm, value, 1), "cannot send a thread")
+        value[3001] = value[1] -- the first one changes
+        comm:send(value, 1)
+    end, function (receive)
+        finalized = 0
+        local got = receive(0)
+        lu.assertEquals(getmetatable(got[1]), class)
+        collectgarbage()
+        collectgarbage()
+        lu.assertEquals(finalized, 0)
+        got = nil
+        collectgarbage()
+        collectgarbage()
+        lu.assertEquals(finalized, 1)
+    end)
+end
+
 -- The same plan on every rank; LUAMPI_TRAFFIC says how many messages (300).
 function TestChunks:test_messages_at_random()
     if size == 1 then lu.skip "one rank" end

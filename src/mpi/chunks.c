@@ -66,7 +66,8 @@ static size_t out_take(lm_sink *s, const char *bytes, size_t n)
 
 static void out_give_up(lm_sink *s)
 {
-    if (s->taken) out_abandon();
+    (void)s;
+    if (lm_unsettled) lm_unsettled(); /* else a finalizer has done so, while the reason was put into words */
 }
 
 lm_sink *lm_opensink(lua_State *L, lm_comm *c, const lm_outgoing *o)
@@ -191,11 +192,12 @@ static bool inflow_more(lua_State *L, lm_source *source)
     } else if (f->end == LM_LAST && ahead->size > 0) {
         memcpy(lm_grow(L, source->b, ahead->size), ahead->data, ahead->size);
         ahead->size = 0;
-    } else {
+    } else if (f->end == LM_LAST) {
         return false;
     }
     if (f->no_memory) luaL_error(L, "not enough memory");
-    return f->end == LM_STREAM || f->end == LM_LAST;
+    if (f->end > LM_LAST) luaL_error(L, "what came is not the message");
+    return true;
 }
 
 /* Pushes two buffers. */
@@ -231,7 +233,7 @@ bool lm_receivestream(lua_State *L, lm_comm *c, const char *call, lm_arrival fro
     }
     lua_pushcfunction(L, protected_decode);
     lua_pushlightuserdata(L, &f);
-    bool fine = lua_pcall(L, 1, 1, 0) == LUA_OK;
+    int status = lua_pcall(L, 1, 1, 0);
     inflow_end(&f, f.source.b);
     if (f.end == LM_NEVER) {
         lua_pop(L, 3);
@@ -241,7 +243,12 @@ bool lm_receivestream(lua_State *L, lm_comm *c, const char *call, lm_arrival fro
     if (f.end == LM_WHOLE) {
         lua_pop(L, 1);
         lm_decode(L, f.ahead->data, f.ahead->size);
-    } else if (!fine) {
+    } else if (status != LUA_OK) {
+        if (status == LUA_ERRRUN && lua_type(L, -1) == LUA_TSTRING) { /* the call is not the decoder's caller */
+            luaL_where(L, 1);
+            lua_insert(L, -2);
+            lua_concat(L, 2);
+        }
         lua_error(L);
     }
     *bytes = f.end == LM_WHOLE ? f.ahead->size : f.source.b->size;

@@ -134,34 +134,37 @@ lm_letter *lm_openletter(lua_State *L, int comm, lm_comm *c, MPI_Message *messag
     return *last = new;
 }
 
-static lm_letter *letter_find(const lm_comm *c, int source, int tag)
-{
-    for (lm_letter *l = c->letters; l; l = l->next)
-        if ((source == MPI_ANY_SOURCE || source == l->from.source) && (tag == MPI_ANY_TAG || tag == l->from.tag)) return l;
-    return NULL;
-}
-
 /* Whether message a was sent before b, by the same sender; the numbers wrap at LM_SEQUENCES. */
 static bool sent_before(const lm_letter *a, const lm_letter *b)
 {
     return (a->envelope.head.sequence - b->envelope.head.sequence) % LM_SEQUENCES >= LM_SEQUENCES / 2;
 }
 
+/* The first one that its sender sent, of the sender of the one that was opened first. */
+static lm_letter *letter_find(const lm_comm *c, int source, int tag)
+{
+    lm_letter *found = NULL;
+    for (lm_letter *l = c->letters; l; l = l->next) {
+        if (tag != MPI_ANY_TAG && tag != l->from.tag) continue;
+        if (found ? l->from.source == found->from.source && sent_before(l, found)
+                  : source == MPI_ANY_SOURCE || source == l->from.source) found = l;
+    }
+    return found;
+}
+
 lm_letter *lm_matchletter(lua_State *L, int comm, lm_comm *c, int source, int tag, const char *call)
 {
-    lm_letter *found = c->letters ? letter_find(c, source, tag) : NULL;
-    if (!found) return NULL;
-    for (lm_letter *l = found->next; l; l = l->next) /* letters lie in the order of their opening */
-        if (l->from.source == found->from.source && (tag == MPI_ANY_TAG || tag == l->from.tag) && sent_before(l, found)) found = l;
-    /* MPI may still hold an earlier message of that sender, which the probe's tag passed over */
-    for (;;) {
+    /* MPI may still hold an earlier message of the sender, which the probe's tag passed over; while that is opened, a
+       finalizer may receive any letter */
+    for (bool opened = false;;) {
+        lm_letter *found = c->letters ? letter_find(c, source, tag) : NULL;
+        if (!found || opened) return found;
         int there;
         MPI_Message message;
         MPI_Status status;
         lm_mpi(L, MPI_Improbe(found->from.source, tag, c->comm, &there, &message, &status), call);
         if (!there) return found;
-        lm_letter *other = lm_openletter(L, comm, c, &message, &status, call);
-        if (other) return sent_before(other, found) ? other : found;
+        opened = lm_openletter(L, comm, c, &message, &status, call);
     }
 }
 

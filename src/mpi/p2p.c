@@ -222,6 +222,7 @@ static int probe(lua_State *L, const char *call, bool wait)
     lm_wait(L, call, "source", source, tag);
     lm_letter *found = lm_matchletter(L, 1, c, source, tag, call);
     while (!found) {
+        lm_wait(L, call, "source", source, tag); /* anew, after a stream that was no message */
         int there = 1;
         MPI_Message message;
         MPI_Status status;

@@ -333,6 +333,11 @@ static void decode_object(decoder *D)
     default: bad(D, "an object is no table");
     }
     lua_insert(L, -2);
+    if (D->source) { /* the finalizer of an object runs only if its message comes to a good end */
+        lua_pushliteral(L, "__gc");
+        if (lua_rawget(L, -2) != LUA_TNIL) while (more(D)) continue;
+        lua_pop(L, 1);
+    }
     lua_setmetatable(L, -2); /* last, so that no finalizer meets an object that is not complete */
     D->depth--;
 }

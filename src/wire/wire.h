@@ -28,7 +28,7 @@ void lm_decode(lua_State *L, const char *bytes, size_t n);
 /* Where more of a message comes from. */
 typedef struct lm_source {
     lm_buffer *b; /* what is here */
-    bool (*more)(lua_State *L, struct lm_source *s); /* appends to b; false: that was all */
+    bool (*more)(lua_State *L, struct lm_source *s); /* appends to b; false: that was all; may raise */
 } lm_source;
 
 /* lm_decode of a message that may still be on its way. */
