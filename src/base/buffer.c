@@ -22,6 +22,21 @@ static bool buffer_resize(lua_State *L, lm_buffer *b, size_t capacity)
 
 lm_buffer *lm_newbuffer(lua_State *L) { return lm_new(L, &buffer_kind, 0); }
 
+static int buffer_new(lua_State *L)
+{
+    lm_newbuffer(L);
+    return 1;
+}
+
+lm_buffer *lm_trybuffer(lua_State *L)
+{
+    lua_pushcfunction(L, buffer_new);
+    if (lua_pcall(L, 0, 1, 0) == LUA_OK) return lua_touserdata(L, -1);
+    lua_pop(L, 1);
+    lua_pushnil(L);
+    return NULL;
+}
+
 lm_buffer *lm_scratch(lua_State *L)
 {
     lm_buffer *b = lm_getsingle(L, &scratch);

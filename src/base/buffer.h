@@ -14,6 +14,9 @@ typedef struct lm_buffer {
 /* Pushes an empty buffer; its memory goes when it is collected or closed (lua_toclose). */
 lm_buffer *lm_newbuffer(lua_State *L);
 
+/* The same where no error may be raised: NULL, and nil is pushed, when memory is out. */
+lm_buffer *lm_trybuffer(lua_State *L);
+
 /* Gives the memory back before the collector would. */
 void lm_closebuffer(lua_State *L, lm_buffer *b);
 

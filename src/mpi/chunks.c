@@ -200,13 +200,15 @@ static bool inflow_more(lua_State *L, lm_source *source)
     return true;
 }
 
-/* Pushes two buffers. */
+/* Pushes two buffers, or nil for them. */
 static void inflow_open(inflow *f, lua_State *L, lm_comm *c, const char *call, lm_arrival from, const lm_envelope *e)
 {
     *f = (inflow){.L = L, .c = c, .call = call, .from = from, .sequence = e->head.sequence, .end = LM_STREAM};
-    f->source = (lm_source){lm_newbuffer(L), inflow_more};
-    f->ahead = lm_newbuffer(L);
-    f->no_memory = !lm_keepbody(L, f->source.b, e);
+    static lm_buffer none; /* nothing comes into it */
+    lm_buffer *b = lm_trybuffer(L), *ahead = lm_trybuffer(L);
+    f->no_memory = !b || !ahead || !lm_keepbody(L, b, e);
+    f->source = (lm_source){f->no_memory ? &none : b, inflow_more};
+    f->ahead = f->no_memory ? &none : ahead;
 }
 
 static int protected_decode(lua_State *L)

@@ -9,6 +9,7 @@
 #include "wire.h"
 
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* --- sending ---------------------------------------------------------------------------------------------- */
@@ -105,29 +106,58 @@ void lm_completesend(lua_State *L, lm_outgoing *o)
 
 /* --- letters ---------------------------------------------------------------------------------------------- */
 
-lm_letter *lm_openletter(lua_State *L, int comm, lm_comm *c, MPI_Message *message, const MPI_Status *status, const char *call)
+/* (comm) → the table of its letters, and a new one in it */
+static int letter_new(lua_State *L)
 {
-    if (lua_getiuservalue(L, comm, 2) != LUA_TTABLE) {
-        lua_pop(L, 1);
+    if (lua_getiuservalue(L, 1, 2) != LUA_TTABLE) {
         lua_newtable(L);
         lua_pushvalue(L, -1);
-        lua_setiuservalue(L, comm, 2);
+        lua_setiuservalue(L, 1, 2);
     }
     lm_letter *new = lua_newuserdatauv(L, sizeof *new, 1);
-    *new = (lm_letter){.from = {status->MPI_SOURCE, status->MPI_TAG}};
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, -3, new);
+    return 2;
+}
+
+/* Consumes a message that there is no memory for. */
+static _Noreturn void letter_refuse(lua_State *L, lm_comm *c, MPI_Message *message, lm_arrival from, const char *call)
+{
+    lm_envelope e;
+    lm_mpi(L, MPI_Mrecv(&e, LM_EAGER, MPI_BYTE, message, MPI_STATUS_IGNORE), call);
+    if (e.head.content == LM_STREAM) {
+        lm_collectstream(L, c, call, from, &e);
+    } else if (e.head.bytes > LM_ROOM) {
+        lm_waitmoving(L, call, "source", from.source, from.tag);
+        lm_mpi(L, lm_drain(c, &e.head, from), call);
+    }
+    luaL_error(L, "not enough memory");
+    abort();
+}
+
+lm_letter *lm_openletter(lua_State *L, int comm, lm_comm *c, MPI_Message *message, const MPI_Status *status, const char *call)
+{
+    lm_arrival from = {status->MPI_SOURCE, status->MPI_TAG};
+    comm = lua_absindex(L, comm);
+    lua_pushcfunction(L, letter_new);
+    lua_pushvalue(L, comm);
+    if (lua_pcall(L, 1, 2, 0) != LUA_OK) letter_refuse(L, c, message, from, call);
+    lm_letter *new = lua_touserdata(L, -1);
+    *new = (lm_letter){.from = from};
     lm_mpi(L, MPI_Mrecv(&new->envelope, LM_EAGER, MPI_BYTE, message, MPI_STATUS_IGNORE), call);
     lm_head *head = &new->envelope.head;
     if (head->content == LM_STREAM) {
         lm_buffer *body = lm_collectstream(L, c, call, new->from, &new->envelope);
         if (!body) {
+            lua_pushnil(L);
+            lua_rawsetp(L, -3, new);
             lua_pop(L, 2);
             return NULL;
         }
         *head = (lm_head){LM_VALUE, 0, head->sequence, body->size};
         lua_setiuservalue(L, -2, 1);
     }
-    lua_rawsetp(L, -2, new);
-    lua_pop(L, 1);
+    lua_pop(L, 2);
     c->record->letters++;
     lm_letter **last = &c->letters;
     while (*last) last = &(*last)->next;

@@ -39,9 +39,9 @@ static void refuse(lua_State *L, lm_comm *c, const char *call, const lm_head *he
 static const lm_buffer *payload_buffer(lua_State *L, lm_comm *c, const char *call, const lm_head *head, lm_arrival from,
                                        lm_outgoing *pending)
 {
-    lm_buffer *b = lm_newbuffer(L);
+    lm_buffer *b = lm_trybuffer(L);
     lua_toclose(L, -1);
-    if (!lm_reserve(L, b, head->bytes)) {
+    if (!b || !lm_reserve(L, b, head->bytes)) {
         payload_drain(L, c, call, head, from);
         lm_completesend(L, pending);
         luaL_error(L, "not enough memory");
