@@ -211,14 +211,15 @@ void lm_markarray(lua_State *L, lm_request *r, int index, bool receiving)
 void lm_openrequest(lua_State *L, lm_request *r, int type)
 {
     r->type = type;
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &requests_key);
-    lua_pushvalue(L, -2);
-    lua_rawsetp(L, -2, r);
-    lua_pop(L, 1);
     list_add(&open, r);
     lm_background = lm_pollseldom;
     r->parts = lm_pend(r, &r->mpi) + lm_pend(r, &r->out.parts[0]) + lm_pend(r, &r->out.parts[1]);
     if (!r->parts && type != LM_RECEIVES) request_finish(r);
+    /* last: when memory is out, the collector ends the request */
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &requests_key);
+    lua_pushvalue(L, -2);
+    lua_rawsetp(L, -2, r);
+    lua_pop(L, 1);
 }
 
 /* --- results ---------------------------------------------------------------------------------------------- */

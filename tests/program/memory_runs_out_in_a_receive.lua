@@ -13,6 +13,7 @@ local receives = {
     function () comm:recv(0, 1) end,
     function () comm:probe(0, 1) comm:recv(0, 1) end,
     function () comm:Recv(a, 0, 1) end,
+    function () comm:irecv(0, 1):wait() end,
 }
 
 local consumed = 0
@@ -24,6 +25,7 @@ for _, receive in ipairs(receives) do
                 comm:send("next", 1, 2)
             else
                 local fine = scarce.pcall(n, receive)
+                collectgarbage()
                 local status = comm:probe(0)
                 if status.tag == 2 and not fine then consumed = consumed + 1 end
                 if status.tag == 1 then assert(#comm:recv(0, 1) == #message) end
