@@ -174,6 +174,15 @@ function TestStop:test_messages_probed_or_unread_are_gone()
     lu.assertNil(comm:iprobe())
 end
 
+function TestStop:test_what_is_no_message_of_a_script_is_gone_as_well()
+    stopped(function ()
+        comm:isend(("z"):rep(5000), right)
+        require "mpi.serve".note(comm, right, 1, 2)
+        mpi.sleep(1000)
+    end)
+    lu.assertNil(comm:iprobe())
+end
+
 function TestStop:test_a_map_stops_and_the_next_one_works()
     for _, task in ipairs {function () while true do end end, function () mpi.sleep(1000) end, function () comm:recv() end} do
         local fine = stopped(function () comm:map(task, 100, {chunk = 1}) end)

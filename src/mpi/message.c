@@ -156,6 +156,7 @@ lm_letter *lm_openletter(lua_State *L, int comm, lm_comm *c, MPI_Message *messag
         }
         *head = (lm_head){LM_VALUE, 0, head->sequence, body->size};
         lua_setiuservalue(L, -2, 1);
+        new->whole = true;
     }
     lua_pop(L, 2);
     c->record->letters++;

@@ -104,7 +104,8 @@ const char *lm_pushrefusal(lua_State *L, const char *call, const lm_head *head, 
 typedef struct lm_letter {
     struct lm_letter *next;
     lm_arrival from;
-    lm_envelope envelope; /* of a stream: as that of a value whose body is in user value 1 */
+    bool whole;           /* it was a stream: the envelope is as that of a value, the body is in user value 1 */
+    lm_envelope envelope;
 } lm_letter;
 
 /* Opens a message that a probe matched and keeps it; NULL: there never was a message. */

@@ -77,6 +77,7 @@ static void drain(lm_commrecord *r)
         MPI_Message message;
         MPI_Status status;
         if (MPI_Improbe(MPI_ANY_SOURCE, MPI_ANY_TAG, r->comm, &there, &message, &status) != MPI_SUCCESS || !there) return;
+        e.head.bytes = 0; /* a note of a pool is shorter than a head */
         MPI_Mrecv(&e, LM_EAGER, MPI_BYTE, &message, MPI_STATUS_IGNORE);
         drain_payload(r, &e.head, status.MPI_SOURCE);
     }
@@ -85,7 +86,8 @@ static void drain(lm_commrecord *r)
 static void drain_letters(lm_commrecord *r)
 {
     if (!r->object) return;
-    for (const lm_letter *l = r->object->letters; l; l = l->next) drain_payload(r, &l->envelope.head, l->from.source);
+    for (const lm_letter *l = r->object->letters; l; l = l->next)
+        if (!l->whole) drain_payload(r, &l->envelope.head, l->from.source);
 }
 
 /* Every rank takes messages until every rank's sends have ended. */
