@@ -173,7 +173,7 @@ function TestJournal:test_a_damaged_record_is_done_again_and_the_others_are_not(
     local plain = self:map(function (i) return ("value %d"):format(i) end, 20)
     alone(function ()
         local text = contents(self.path)
-        local at = text:find("value 7", 1, true)
+        local at = text:find("value", 1, true) -- whichever item's: one at the end would be an unfinished one
         write(self.path, text:sub(1, at - 1) .. "V" .. text:sub(at + 1))
     end)
     local results, count
