@@ -383,6 +383,7 @@ function repl.run(options)
     else
         ending = follow()
     end
+    interrupt.leave()
     free(private)
     return ending.what, ending.status
 end

@@ -5,6 +5,7 @@
 #include "error.h"
 #include "progress.h"
 #include "recover.h"
+#include "request.h"
 #include "session.h"
 #include "stop.h"
 
@@ -171,6 +172,17 @@ static int interrupt_meet(lua_State *L)
     return 1;
 }
 
+/* leave(): gives up what is open and needs other ranks, as an interruption does, so that this Lua may end. Collective. */
+static int interrupt_leave(lua_State *L)
+{
+    if (!lm_guarded) return luaL_error(L, "interrupt.begin was not called");
+    int open = lm_missrequests();
+    lm_wait(L, "the end of a session", NULL, 0, -1);
+    lm_mpi(L, MPI_Allreduce(MPI_IN_PLACE, &open, 1, MPI_INT, MPI_MAX, control), "interrupt");
+    if (open) lm_recover(L, control);
+    return 0;
+}
+
 /* stop(): every rank stops what it runs. */
 static int interrupt_stop(lua_State *L)
 {
@@ -190,6 +202,7 @@ static const luaL_Reg functions[] = {
     {"begin", interrupt_begin},
     {"run", interrupt_run},
     {"meet", interrupt_meet},
+    {"leave", interrupt_leave},
     {"stop", interrupt_stop},
     {"running", interrupt_running},
     {NULL, NULL},

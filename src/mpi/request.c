@@ -370,6 +370,18 @@ static int method_gc(lua_State *L)
 
 /* --- interruptions ---------------------------------------------------------------------------------------- */
 
+bool lm_missrequests(void)
+{
+    bool lasting = false;
+    lm_poll();
+    for (lm_request *r = open; r; r = r->next) {
+        if (r->type == LM_RECEIVES && r->state == LM_WAITS) continue;
+        if (!r->observed) remember(r);
+        lasting = true;
+    }
+    return lasting;
+}
+
 void lm_droprequests(void)
 {
     era++;

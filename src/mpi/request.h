@@ -64,6 +64,9 @@ void lm_waitrequest(lua_State *L, lm_request *r);
 /* Pushes value and status of the request at `index`, which is over; raises what went wrong on the way. → 2 */
 int lm_pushresult(lua_State *L, int index, lm_request *r);
 
+/* Whether requests are open that only other ranks can end; those that no script has waited for count as missed. */
+bool lm_missrequests(void);
+
 /* For a recovery: receives that wait are cancelled; whether all that moves has moved; and collectives that not every
    rank began are left, with their arrays in use for ever. */
 void lm_droprequests(void);
