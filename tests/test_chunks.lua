@@ -65,9 +65,19 @@ local function broken(n)
     return t
 end
 
+-- A value is a stream when its receiver waits in recv already: here it says so, and the sender gives it the time.
+local function waits(c, source) c:send(0, source, 97) end
+local function until_waits(c, dest)
+    c:recv(dest, 97)
+    mpi.sleep(2e-4)
+end
+
 -- How messages may be received: value, status = f(source, tag).
 local receives = {
-    recv = function (...) return comm:recv(...) end,
+    recv = function (source, tag)
+        waits(comm, source)
+        return comm:recv(source, tag)
+    end,
     irecv = function (...) return comm:irecv(...):wait() end,
     irecv_test = function (...)
         local r = comm:irecv(...)
@@ -90,11 +100,12 @@ local receives = {
     sendrecv = function (source, tag) return comm:sendrecv(0, rank, source, 99, tag) end,
 }
 
--- Calls f(receive) on rank 1 for every way to receive, and give() on rank 0 as often.
+-- Calls f(receive, how) on rank 1 for every way to receive, and give(ready) on rank 0 as often, which calls ready before
+-- what a call of receive shall get.
 local function from_0_to_1(give, f)
     if size == 1 then lu.skip "one rank" end
     for _, name in ipairs {"recv", "irecv", "irecv_test", "probe", "iprobe", "sendrecv"} do
-        if rank == 0 then give(name) end
+        if rank == 0 then give(name == "recv" and until_waits or function () end) end
         if rank == 1 then
             f(receives[name], name)
             if name == "sendrecv" then lu.assertEquals(comm:recv(1, 99), 0) end
@@ -105,8 +116,11 @@ end
 TestChunks = {}
 
 function TestChunks:test_values_of_every_kind_arrive_by_every_call()
-    from_0_to_1(function ()
-        for tag, name in ipairs(names) do comm:send(values[name], 1, tag) end
+    from_0_to_1(function (ready)
+        for tag, name in ipairs(names) do
+            ready(comm, 1)
+            comm:send(values[name], 1, tag)
+        end
     end, function (receive, how)
         for tag, name in ipairs(names) do
             if how == "sendrecv" and tag > 1 then lu.assertEquals(comm:recv(1, 99), 0) end
@@ -118,7 +132,12 @@ function TestChunks:test_values_of_every_kind_arrive_by_every_call()
 end
 
 function TestChunks:test_the_status_tells_how_many_bytes_came()
-    from_0_to_1(function () comm:send(values.floats, 1) comm:send(values.again, 1) end, function (receive, how)
+    from_0_to_1(function (ready)
+        for _, name in ipairs {"floats", "again"} do
+            ready(comm, 1)
+            comm:send(values[name], 1)
+        end
+    end, function (receive, how)
         local function count()
             local _, status = receive(0)
             return status.count
@@ -132,8 +151,11 @@ end
 function TestChunks:test_sizes_around_the_chunks()
     if size == 1 then lu.skip "one rank" end
     for n = 480, 1520 do
-        if rank == 0 then comm:send(list(n, half), 1) end
-        if rank == 1 then
+        if rank == 0 then
+            if n % 10 == 0 then until_waits(comm, 1) end
+            comm:send(list(n, half), 1)
+        elseif rank == 1 then
+            if n % 10 == 0 then waits(comm, 0) end
             local got = comm:recv(0)
             lu.assertEquals({#got, got[n]}, {n, half(n)})
         end
@@ -191,7 +213,8 @@ end
 
 function TestChunks:test_what_cannot_be_sent_was_never_a_message()
     local errors = {}
-    from_0_to_1(function ()
+    from_0_to_1(function (ready)
+        ready(comm, 1)
         for _, n in ipairs {600, 3000, 20000} do errors[#errors + 1] = message(comm.send, comm, broken(n), 1, 7) end
         comm:send("after", 1, 7)
     end, function (receive)
@@ -203,6 +226,22 @@ function TestChunks:test_what_cannot_be_sent_was_never_a_message()
     for i = 1, 18, 3 do
         lu.assertEquals({table.unpack(errors, i, i + 2)}, {"cannot send a thread at value[600]",
             "cannot send a thread at value[3000]", "cannot send a thread at value[20000]"})
+    end
+end
+
+function TestChunks:test_what_cannot_be_sent_disturbs_no_order()
+    if size == 1 then lu.skip "one rank" end
+    for i = 1, 20 do
+        if rank == 0 then
+            comm:recv(1, 8)
+            message(comm.send, comm, broken(3000 + i), 1)
+            comm:send("a", 1)
+            comm:send(list(3000, half), 1)
+        elseif rank == 1 then
+            local first, second = comm:irecv(0), comm:irecv(0)
+            comm:send(true, 0, 8)
+            lu.assertEquals({(first:wait()), #second:wait()}, {"a", 3000})
+        end
     end
 end
 
@@ -255,7 +294,12 @@ function TestChunks:test_an_error_of_decoding_leaves_nothing_behind()
     if size == 1 then lu.skip "one rank" end
     local value = list(5000, record)
     if rank == 0 then value[2000] = setmetatable({}, mpi.register("test_chunks.only_rank_0", {})) end
-    from_0_to_1(function () comm:send(value, 1) comm:send("next", 1) end, function (receive, how)
+    from_0_to_1(function (ready)
+        for _, v in ipairs {value, "next"} do
+            ready(comm, 1)
+            comm:send(v, 1)
+        end
+    end, function (receive, how)
         lu.assertErrorMsgContains("test_chunks.only_rank_0", receive, 0)
         if how == "sendrecv" then lu.assertEquals(comm:recv(1, 99), 0) end
         lu.assertEquals((receive(0)), "next")
@@ -287,7 +331,10 @@ function TestChunks:test_finalizers_may_communicate_while_a_value_is_decoded()
         end
     end
     if rank == 0 then
-        for _ = 1, 60 do comm:send(values.records, 1, 1) end
+        for _ = 1, 60 do
+            until_waits(comm, 1)
+            comm:send(values.records, 1, 1)
+        end
     elseif rank == 1 then
         local got = 0
         local left = litter(60, function ()
@@ -295,7 +342,7 @@ function TestChunks:test_finalizers_may_communicate_while_a_value_is_decoded()
             got = got + 1
             lu.assertEquals(comm:sendrecv(got, rank, rank, 8, 8), got)
         end)
-        for _ = 1, 60 do assertAlike("records", comm:recv(0, 1)) end
+        for _ = 1, 60 do assertAlike("records", receives.recv(0, 1)) end
         for _ = 1, 60 do collectgarbage() end
         lu.assertEquals(got, 60)
     end
@@ -329,7 +376,8 @@ function TestChunks:test_no_finalizer_meets_an_object_of_what_was_no_message()
     local class = mpi.register("test_chunks.finalized", {__gc = function () finalized = finalized + 1 end})
     local value = list(3000, half)
     if rank == 0 then value[1] = setmetatable({}, class) end
-    from_0_to_1(function ()
+    from_0_to_1(function (ready)
+        ready(comm, 1)
         value[3001] = coroutine.create(print)
         lu.assertStrContains(message(comm.send, comm, value, 1), "cannot send a thread")
         value[3001] = value[1] -- the first one changes
@@ -359,15 +407,15 @@ function TestChunks:test_messages_at_random()
         local to = (from + math.random(size - 1)) % size
         tag = tag * size + from -- ANY_SOURCE may find no other
         local c, fails, any = math.random() < 0.5 and comm or dup, math.random() < 0.2, math.random() < 0.5
-        local n, early = math.random(400, 9000), math.random() < 0.3
+        local n, early = math.random(400, 9000), math.random() < 0.5
         if rank == from then
-            if early then c:recv(to, 99) end
+            if early then until_waits(c, to) end
             if fails then lu.assertEquals(message(c.send, c, broken(n), to, tag), "cannot send a thread at value[" .. n .. "]") end
             c:send(values[name], to, tag)
         elseif rank == to then
             local source = not any and from or mpi.ANY_SOURCE
-            local request = (early or way == "irecv") and c:irecv(source, tag)
-            if early then c:send(0, from, 99) end
+            local request = way == "irecv" and c:irecv(source, tag)
+            if early then waits(c, from) end
             if not request and way == "probe" then c:probe(source, tag) end
             assertAlike(name, request and request:wait() or c:recv(source, tag))
         end

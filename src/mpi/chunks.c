@@ -1,9 +1,51 @@
 #include "chunks.h"
 
+#include "deadlock.h"
 #include "error.h"
 #include "progress.h"
 
+#include <stdatomic.h>
 #include <string.h>
+
+/* --- invitations ------------------------------------------------------------------------------------------ */
+
+bool lm_invite(const lm_comm *c, int source, int tag)
+{
+    lm_invitation *i = lm_boardinvitation(-1);
+    if (!i || source < 0 || source == c->rank || c->receives > 0) return false;
+    atomic_store_explicit(&i->version, i->version + 1, memory_order_relaxed); /* odd: it is being written */
+    atomic_thread_fence(memory_order_release);
+    i->comm = c->record->id;
+    i->rank = c->rank;
+    i->source = source;
+    i->tag = tag;
+    i->taken = c->taken[source];
+    atomic_store_explicit(&i->version, i->version + 1, memory_order_release);
+    return true;
+}
+
+void lm_uninvite(void)
+{
+    lm_invitation *i = lm_boardinvitation(-1);
+    atomic_store_explicit(&i->version, i->version + 1, memory_order_relaxed);
+    atomic_thread_fence(memory_order_release);
+    i->rank = -1;
+    atomic_store_explicit(&i->version, i->version + 1, memory_order_release);
+}
+
+/* Whether rank `dest` of c waits for this rank's next message, if it has this tag. */
+static bool is_invited(const lm_comm *c, int dest, int tag)
+{
+    const lm_invitation *i;
+    for (int r = 0; (i = lm_boardinvitation(r)); r++) {
+        uint32_t version = atomic_load_explicit(&i->version, memory_order_acquire);
+        bool meant = version % 2 == 0 && i->comm == c->record->id && i->rank == dest && i->source == c->rank &&
+                     (i->tag == MPI_ANY_TAG || i->tag == tag) && i->taken == c->posted[dest];
+        atomic_thread_fence(memory_order_acquire);
+        if (meant && version == atomic_load_explicit(&i->version, memory_order_relaxed)) return true;
+    }
+    return false;
+}
 
 /* --- sending ---------------------------------------------------------------------------------------------- */
 
@@ -34,7 +76,10 @@ static bool slot_send(const char *bytes)
     int done;
     lm_mpi(out.L, MPI_Test(&requests[i], &done, MPI_STATUS_IGNORE), out.o->call);
     if (!done) return false;
-    if (first) out.head = lm_newhead(out.c, LM_STREAM, 0, LM_ROOM, out.dest);
+    if (first) {
+        out.head = lm_newhead(out.c, LM_STREAM, 0, LM_ROOM, out.dest);
+        out.c->posted[out.dest]++;
+    }
     slots[i].head = out.head;
     memcpy(slots[i].body, bytes, LM_ROOM);
     int code = (synchronous ? MPI_Issend : MPI_Isend)(&slots[i], LM_EAGER, MPI_BYTE, out.dest, first ? out.o->tag : (int)out.head.sequence,
@@ -56,6 +101,7 @@ static size_t out_take(lm_sink *s, const char *bytes, size_t n)
     (void)s;
     size_t taken = 0;
     lm_idle = 0; /* this rank is at work */
+    if (!lm_unsettled && !is_invited(out.c, out.dest, out.o->tag)) return 0;
     while (n - taken >= LM_ROOM && slot_send(bytes + taken)) {
         taken += LM_ROOM;
         out.head.content = LM_MORE;
@@ -118,12 +164,8 @@ typedef struct inflow {
 
 static inflow *decoded; /* the one that is decoded while it arrives */
 
-int lm_startchunk(lm_comm *c, uint32_t sequence, lm_arrival from, lm_envelope *chunk, MPI_Request *request)
-{
-    return MPI_Irecv(chunk, LM_EAGER, MPI_BYTE, from.source, (int)sequence, c->payload, request);
-}
-
-bool lm_keepbody(lua_State *L, lm_buffer *b, const lm_envelope *e)
+/* Appends the body of the envelope or chunk; false when memory is out. */
+static bool keep_body(lua_State *L, lm_buffer *b, const lm_envelope *e)
 {
     if (!lm_reserve(L, b, e->head.bytes)) return false;
     memcpy(b->data + b->size, e->body, e->head.bytes);
@@ -151,7 +193,7 @@ static int inflow_chunk(inflow *f, lm_buffer *b)
     case LM_LAST:
         f->end = LM_LAST; /* fall through */
     case LM_MORE:
-        f->no_memory = f->no_memory || !lm_keepbody(f->L, b, &chunk);
+        f->no_memory = f->no_memory || !keep_body(f->L, b, &chunk);
         return code;
     case LM_REST:
         f->end = LM_LAST;
@@ -206,7 +248,7 @@ static void inflow_open(inflow *f, lua_State *L, lm_comm *c, const char *call, l
     *f = (inflow){.L = L, .c = c, .call = call, .from = from, .sequence = e->head.sequence, .end = LM_STREAM};
     static lm_buffer none; /* nothing comes into it */
     lm_buffer *b = lm_trybuffer(L), *ahead = lm_trybuffer(L);
-    f->no_memory = !b || !ahead || !lm_keepbody(L, b, e);
+    f->no_memory = !b || !ahead || !keep_body(L, b, e);
     f->source = (lm_source){f->no_memory ? &none : b, inflow_more};
     f->ahead = f->no_memory ? &none : ahead;
 }
@@ -214,25 +256,18 @@ static void inflow_open(inflow *f, lua_State *L, lm_comm *c, const char *call, l
 static int protected_decode(lua_State *L)
 {
     inflow *f = lua_touserdata(L, 1);
-    if (f->end == LM_STREAM) {
-        decoded = f;
-        lm_unsettled = decoded_settle;
-    }
+    decoded = f;
+    lm_unsettled = decoded_settle;
     lm_decodefrom(L, &f->source);
     return 1;
 }
 
-bool lm_receivestream(lua_State *L, lm_comm *c, const char *call, lm_arrival from, const lm_envelope *e, lm_outgoing *pending,
-                      size_t *bytes)
+bool lm_receivestream(lua_State *L, lm_comm *c, const char *call, lm_arrival from, const lm_envelope *e, size_t *bytes)
 {
     inflow f;
     inflow_open(&f, L, c, call, from, e);
     lua_toclose(L, -2);
     lua_toclose(L, -1);
-    if (pending) {
-        inflow_end(&f, f.source.b);
-        lm_completesend(L, pending);
-    }
     lua_pushcfunction(L, protected_decode);
     lua_pushlightuserdata(L, &f);
     int status = lua_pcall(L, 1, 1, 0);
@@ -255,15 +290,4 @@ bool lm_receivestream(lua_State *L, lm_comm *c, const char *call, lm_arrival fro
     }
     *bytes = f.end == LM_WHOLE ? f.ahead->size : f.source.b->size;
     return true;
-}
-
-lm_buffer *lm_collectstream(lua_State *L, lm_comm *c, const char *call, lm_arrival from, const lm_envelope *e)
-{
-    inflow f;
-    inflow_open(&f, L, c, call, from, e);
-    inflow_end(&f, f.source.b);
-    if (f.no_memory) luaL_error(L, "not enough memory");
-    if (f.end == LM_WHOLE) lua_remove(L, -2);
-    else lua_pop(L, f.end == LM_NEVER ? 2 : 1);
-    return f.end == LM_WHOLE ? f.ahead : f.end == LM_LAST ? f.source.b : NULL;
 }

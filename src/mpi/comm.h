@@ -37,7 +37,9 @@ typedef struct lm_comm {
     MPI_Comm comm, payload; /* MPI_COMM_NULL when freed */
     int rank, size;
     uint32_t *sent;    /* messages sent so far, by destination: their sequence numbers; lives in user value 1 */
+    uint32_t *posted, *taken; /* envelopes sent and received so far, by rank; live there as well */
     struct lm_letter *letters; /* opened by a probe, not yet received; kept alive by the table in user value 2 */
+    unsigned receives;       /* nonblocking ones that wait for their envelope */
     const lm_keeper *keeper; /* NULL: nothing is kept */
     void *kept;              /* lives in user value 3 */
     const char *mapping;     /* the call whose tasks are under way: nothing else may use the communicator; or NULL */

@@ -27,6 +27,7 @@ typedef struct entry {
     _Atomic int state;
     _Atomic uint32_t stop; /* of rank 0's entry: a word for all */
     lm_row row;
+    lm_invitation invitation;
 } entry;
 
 void (*lm_onstuck)(void);
@@ -70,6 +71,7 @@ void lm_startboard(void)
             MPI_Win_shared_query(window, 0, &bytes, &unit, &entries);
             memset(&entries[my_rank], 0, sizeof(entry));
             entries[my_rank].row.rank = world_rank;
+            entries[my_rank].invitation.rank = -1;
             MPI_Barrier(node);
         }
     }
@@ -94,6 +96,11 @@ void lm_board(const char *text, int leaving)
     snprintf(row->text, sizeof row->text, "%s", text);
     row->leaving = leaving;
     atomic_fetch_add(&entries[my_rank].waits, 1);
+}
+
+lm_invitation *lm_boardinvitation(int r)
+{
+    return entries && r < ranks ? &entries[r < 0 ? my_rank : r].invitation : NULL;
 }
 
 /* Begins to watch anew. */

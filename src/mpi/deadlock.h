@@ -25,6 +25,18 @@ void lm_look(double now, bool moving, bool worked);
 
 extern void (*lm_onstuck)(void);
 
+/* What the board has room for besides, see chunks.h: a rank (of a communicator, else -1) waits for the next message from
+   another, of which it has taken so many. */
+typedef struct lm_invitation {
+    _Atomic uint32_t version; /* odd while it is written */
+    uint64_t comm;
+    int rank, source, tag;
+    uint32_t taken;
+} lm_invitation;
+
+/* That of this machine's rank number r, or of this rank with -1; NULL: there is none. */
+lm_invitation *lm_boardinvitation(int r);
+
 /* What this rank does in a program that is stopped when it is stuck. */
 enum { LM_AT_REST, LM_AT_WORK, LM_AT_END, LM_AT_FAULT };
 void lm_boardstate(int state);

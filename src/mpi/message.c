@@ -33,6 +33,7 @@ lm_envelope *lm_sendenvelope(lua_State *L, lm_envelope *local) { return lm_guard
 static void send_envelope(lua_State *L, lm_comm *c, lm_outgoing *o, const void *head, size_t bytes)
 {
     lm_wait(L, o->call, "dest", o->dest, o->tag);
+    c->posted[o->dest]++;
     int n = (int)bytes, code;
     switch (o->mode) {
     case LM_STANDARD: code = MPI_Send(head, n, MPI_BYTE, o->dest, o->tag, c->comm); break;
@@ -114,7 +115,7 @@ static int letter_new(lua_State *L)
         lua_pushvalue(L, -1);
         lua_setiuservalue(L, 1, 2);
     }
-    lm_letter *new = lua_newuserdatauv(L, sizeof *new, 1);
+    lm_letter *new = lua_newuserdatauv(L, sizeof *new, 0);
     lua_pushvalue(L, -1);
     lua_rawsetp(L, -3, new);
     return 2;
@@ -125,9 +126,8 @@ static _Noreturn void letter_refuse(lua_State *L, lm_comm *c, MPI_Message *messa
 {
     lm_envelope e;
     lm_mpi(L, MPI_Mrecv(&e, LM_EAGER, MPI_BYTE, message, MPI_STATUS_IGNORE), call);
-    if (e.head.content == LM_STREAM) {
-        lm_collectstream(L, c, call, from, &e);
-    } else if (e.head.bytes > LM_ROOM) {
+    c->taken[from.source]++;
+    if (e.head.bytes > LM_ROOM) {
         lm_waitmoving(L, call, "source", from.source, from.tag);
         lm_mpi(L, lm_drain(c, &e.head, from), call);
     }
@@ -145,19 +145,7 @@ lm_letter *lm_openletter(lua_State *L, int comm, lm_comm *c, MPI_Message *messag
     lm_letter *new = lua_touserdata(L, -1);
     *new = (lm_letter){.from = from};
     lm_mpi(L, MPI_Mrecv(&new->envelope, LM_EAGER, MPI_BYTE, message, MPI_STATUS_IGNORE), call);
-    lm_head *head = &new->envelope.head;
-    if (head->content == LM_STREAM) {
-        lm_buffer *body = lm_collectstream(L, c, call, new->from, &new->envelope);
-        if (!body) {
-            lua_pushnil(L);
-            lua_rawsetp(L, -3, new);
-            lua_pop(L, 2);
-            return NULL;
-        }
-        *head = (lm_head){LM_VALUE, 0, head->sequence, body->size};
-        lua_setiuservalue(L, -2, 1);
-        new->whole = true;
-    }
+    c->taken[from.source]++;
     lua_pop(L, 2);
     c->record->letters++;
     lm_letter **last = &c->letters;
@@ -195,7 +183,8 @@ lm_letter *lm_matchletter(lua_State *L, int comm, lm_comm *c, int source, int ta
         MPI_Status status;
         lm_mpi(L, MPI_Improbe(found->from.source, tag, c->comm, &there, &message, &status), call);
         if (!there) return found;
-        opened = lm_openletter(L, comm, c, &message, &status, call);
+        lm_openletter(L, comm, c, &message, &status, call);
+        opened = true;
     }
 }
 
@@ -208,12 +197,9 @@ lm_arrival lm_takeletter(lua_State *L, int comm, lm_comm *c, lm_letter *l, lm_en
     while (*at != l) at = &(*at)->next;
     *at = l->next;
     lua_getiuservalue(L, comm, 2);
-    lua_rawgetp(L, -1, l);
-    lua_getiuservalue(L, -1, 1);
-    lua_replace(L, -2);
     lua_pushnil(L);
-    lua_rawsetp(L, -3, l);
-    lua_remove(L, -2);
+    lua_rawsetp(L, -2, l);
+    lua_pop(L, 1);
     return from;
 }
 
@@ -239,15 +225,21 @@ static void take_guarded(lua_State *L, lm_comm *c, const char *call, int source,
 }
 
 lm_arrival lm_takeenvelope(lua_State *L, int comm, lm_comm *c, const char *call, int source, int tag, lm_envelope *e,
-                           const lm_outgoing *pending)
+                           const lm_outgoing *pending, bool streams)
 {
     lm_wait(L, call, "source", source, tag);
     lm_letter *opened = lm_matchletter(L, comm, c, source, tag, call);
     if (opened) return lm_takeletter(L, comm, c, opened, e);
     MPI_Status status;
-    if (lm_guarded) take_guarded(L, c, call, source, tag, e, pending, &status);
-    else lm_mpi(L, MPI_Recv(e, LM_EAGER, MPI_BYTE, source, tag, c->comm, &status), call);
-    lua_pushnil(L);
+    if (lm_guarded) {
+        take_guarded(L, c, call, source, tag, e, pending, &status);
+    } else {
+        streams = streams && lm_invite(c, source, tag);
+        int code = MPI_Recv(e, LM_EAGER, MPI_BYTE, source, tag, c->comm, &status);
+        if (streams) lm_uninvite();
+        lm_mpi(L, code, call);
+    }
+    c->taken[status.MPI_SOURCE]++;
     return (lm_arrival){status.MPI_SOURCE, status.MPI_TAG};
 }
 

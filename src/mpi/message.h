@@ -81,9 +81,9 @@ void lm_completesend(lua_State *L, lm_outgoing *o);
 /* --- receiving --- */
 
 /* Takes the next envelope that matches; the communicator is at stack index `comm`, and `pending` (or NULL) a send of
-   the same call. Pushes the buffer with the body if that has been collected already, else nil. */
+   the same call. What comes may be a stream if `streams`. */
 lm_arrival lm_takeenvelope(lua_State *L, int comm, lm_comm *c, const char *call, int source, int tag, lm_envelope *e,
-                           const lm_outgoing *pending);
+                           const lm_outgoing *pending, bool streams);
 
 /* Receives the body behind an envelope: into exactly head->bytes of room, or (drain) into nothing, so that the sender
    of a message nobody wants goes on; `room` is then LM_EAGER bytes. MPI's code. */
@@ -104,17 +104,16 @@ const char *lm_pushrefusal(lua_State *L, const char *call, const lm_head *head, 
 typedef struct lm_letter {
     struct lm_letter *next;
     lm_arrival from;
-    bool whole;           /* it was a stream: the envelope is as that of a value, the body is in user value 1 */
     lm_envelope envelope;
 } lm_letter;
 
-/* Opens a message that a probe matched and keeps it; NULL: there never was a message. */
+/* Opens a message that a probe matched and keeps it. */
 lm_letter *lm_openletter(lua_State *L, int comm, lm_comm *c, MPI_Message *message, const MPI_Status *status, const char *call);
 
 /* The letter that a receive must take first, or NULL. */
 lm_letter *lm_matchletter(lua_State *L, int comm, lm_comm *c, int source, int tag, const char *call);
 
-/* Moves a letter into e and forgets it. Pushes the buffer with the body, or nil. */
+/* Moves a letter into e and forgets it. */
 lm_arrival lm_takeletter(lua_State *L, int comm, lm_comm *c, lm_letter *l, lm_envelope *e);
 
 #endif

@@ -63,15 +63,12 @@ static int value_receive(lua_State *L, lm_comm *c, const char *call, int source,
     lm_envelope e;
     lm_arrival from;
     size_t bytes;
-    for (;;) {
-        from = lm_takeenvelope(L, 1, c, call, source, tag, &e, pending);
-        if (e.head.content != LM_STREAM || lm_receivestream(L, c, call, from, &e, pending, &bytes)) break;
-        lua_pop(L, 1);
-    }
+    do from = lm_takeenvelope(L, 1, c, call, source, tag, &e, pending, !pending);
+    while (e.head.content == LM_STREAM && !lm_receivestream(L, c, call, from, &e, &bytes));
     if (e.head.content != LM_STREAM) {
-        const lm_buffer *b = lua_touserdata(L, -1);
+        const lm_buffer *b = NULL;
         if (!lm_acceptable(&e.head, NULL)) refuse(L, c, call, &e.head, from, NULL, pending);
-        if (!b && e.head.bytes > LM_ROOM) b = payload_buffer(L, c, call, &e.head, from, pending);
+        if (e.head.bytes > LM_ROOM) b = payload_buffer(L, c, call, &e.head, from, pending);
         lm_completesend(L, pending);
         lm_decode(L, b ? b->data : e.body, bytes = e.head.bytes);
     }
@@ -90,13 +87,7 @@ static int array_receive(lua_State *L, lm_comm *c, const char *call, lm_array *a
     /* a strided view is received packed; fewer elements than it has leave the rest as it was */
     char *room = a->contiguous ? a->data : lua_newuserdatauv(L, lm_bytes(a), 0);
     lm_envelope e;
-    lm_arrival from;
-    for (;;) {
-        from = lm_takeenvelope(L, 1, c, call, source, tag, &e, pending);
-        if (e.head.content != LM_STREAM || lm_collectstream(L, c, call, from, &e)) break;
-        lua_pop(L, 1);
-    }
-    if (lua_touserdata(L, -1)) e.head.bytes = 0; /* a value that has come as a whole */
+    lm_arrival from = lm_takeenvelope(L, 1, c, call, source, tag, &e, pending, false);
     if (!lm_acceptable(&e.head, a)) refuse(L, c, call, &e.head, from, a, pending);
     if (!a->contiguous) lm_pack(a, room);
     if (e.head.bytes <= LM_ROOM) memcpy(room, e.body, e.head.bytes);
@@ -221,8 +212,7 @@ static int probe(lua_State *L, const char *call, bool wait)
     }
     lm_wait(L, call, "source", source, tag);
     lm_letter *found = lm_matchletter(L, 1, c, source, tag, call);
-    while (!found) {
-        lm_wait(L, call, "source", source, tag); /* anew, after a stream that was no message */
+    if (!found) {
         int there = 1;
         MPI_Message message;
         MPI_Status status;

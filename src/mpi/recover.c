@@ -86,8 +86,7 @@ static void drain(lm_commrecord *r)
 static void drain_letters(lm_commrecord *r)
 {
     if (!r->object) return;
-    for (const lm_letter *l = r->object->letters; l; l = l->next)
-        if (!l->whole) drain_payload(r, &l->envelope.head, l->from.source);
+    for (const lm_letter *l = r->object->letters; l; l = l->next) drain_payload(r, &l->envelope.head, l->from.source);
 }
 
 /* Every rank takes messages until every rank's sends have ended. */

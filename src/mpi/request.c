@@ -1,6 +1,5 @@
 #include "request.h"
 
-#include "chunks.h"
 #include "error.h"
 #include "pending.h"
 #include "progress.h"
@@ -65,72 +64,29 @@ static void request_finish(lm_request *r)
         if (r->type == LM_RECEIVES && r->envelope->head.bytes <= LM_ROOM) memcpy(r->room, r->envelope->body, r->envelope->head.bytes);
         if (!r->array->contiguous) lm_unpack(r->array, r->room);
     }
-    if (r->buffer && r->buffer->size > 0) r->envelope->head.bytes = r->buffer->size;
     if (list_remove(r)) list_add(&finished, r); /* else not opened yet */
-}
-
-/* MPI has begun to receive what is next. */
-static void request_go(lm_request *r, int code)
-{
-    r->code = code;
-    r->parts = lm_pend(r, &r->mpi);
-    if (!r->parts) request_finish(r);
-}
-
-static void request_receive(lm_request *r)
-{
-    request_go(r, MPI_Irecv(r->envelope, LM_EAGER, MPI_BYTE, r->rank, r->tag, r->c->comm, &r->mpi));
-}
-
-static void request_payload(lm_request *r)
-{
-    static char nowhere[LM_EAGER];
-    const lm_head *head = &r->envelope->head;
-    if (!r->refused && !r->array) {
-        r->no_memory = r->no_memory || !lm_reserve(r->L, r->buffer, head->bytes);
-        if (!r->no_memory) r->room = lm_grow(r->L, r->buffer, head->bytes);
-    }
-    if (r->refused || r->no_memory) request_go(r, lm_startdrain(r->c, head, r->from, nowhere, &r->mpi));
-    else request_go(r, lm_startpayload(r->c, head, r->from, r->room, &r->mpi));
-}
-
-/* The beginning of a stream is here, or a chunk of it. */
-static void request_chunk(lm_request *r)
-{
-    lm_head *head = &r->envelope->head;
-    int content = head->content;
-    head->content = LM_VALUE; /* what the request will have received */
-    if (content <= LM_LAST && !r->refused) r->no_memory = r->no_memory || !lm_keepbody(r->L, r->buffer, r->envelope);
-    if (content >= LM_WHOLE && !r->refused) r->buffer->size = 0;
-    r->streams = content <= LM_MORE;
-    switch (content) {
-    case LM_STREAM:
-    case LM_MORE: request_go(r, lm_startchunk(r->c, r->sequence, r->from, r->envelope, &r->mpi)); break;
-    case LM_LAST: request_finish(r); break;
-    case LM_NEVER:
-        r->state = LM_WAITS;
-        lm_moves--;
-        r->no_memory = false;
-        request_receive(r);
-        break;
-    default: request_payload(r);
-    }
 }
 
 /* The envelope is here. */
 static void request_arrived(lm_request *r)
 {
+    static char nowhere[LM_EAGER];
     const lm_head *head = &r->envelope->head;
     r->refused = !lm_acceptable(head, r->array);
-    if (head->content != LM_STREAM && (head->bytes <= LM_ROOM || (r->buffer && r->buffer->size > 0))) {
+    if (head->bytes <= LM_ROOM) {
         request_finish(r);
         return;
     }
     r->state = LM_MOVES;
     lm_moves++;
-    r->sequence = head->sequence;
-    if (head->content == LM_STREAM) request_chunk(r);
-    else request_payload(r);
+    if (!r->refused && !r->array) {
+        r->no_memory = !lm_reserve(r->L, r->buffer, head->bytes);
+        if (!r->no_memory) r->room = lm_grow(r->L, r->buffer, head->bytes);
+    }
+    if (r->refused || r->no_memory) r->code = lm_startdrain(r->c, head, r->from, nowhere, &r->mpi);
+    else r->code = lm_startpayload(r->c, head, r->from, r->room, &r->mpi);
+    r->parts = lm_pend(r, &r->mpi);
+    if (!r->parts) request_finish(r);
 }
 
 /* MPI is done with a part of the request: starts what comes next. Raises nothing: also called while MPI waits. */
@@ -138,11 +94,12 @@ static void request_ended(lm_request *r, int code, const MPI_Status *status)
 {
     if (code != MPI_SUCCESS) r->code = code;
     if (--r->parts > 0) return;
-    if (r->type == LM_RECEIVES && r->state == LM_WAITS && r->code == MPI_SUCCESS) {
+    bool received = r->type == LM_RECEIVES && r->state == LM_WAITS;
+    if (received) r->c->receives--;
+    if (received && r->code == MPI_SUCCESS) {
         r->from = (lm_arrival){status->MPI_SOURCE, status->MPI_TAG};
+        r->c->taken[r->from.source]++;
         request_arrived(r);
-    } else if (r->streams && r->code == MPI_SUCCESS) {
-        request_chunk(r);
     } else {
         request_finish(r);
     }
@@ -304,6 +261,7 @@ static void request_cancel(lm_request *r)
         return;
     }
     r->cancelled = true;
+    r->c->receives--;
     r->from = (lm_arrival){MPI_ANY_SOURCE, MPI_ANY_TAG};
     request_finish(r);
 }
@@ -461,15 +419,10 @@ static void request_post(lua_State *L, lm_request *r)
     lm_keep(L);
     lm_letter *opened = lm_matchletter(L, 1, r->c, r->rank, r->tag, r->call);
     if (!opened) lm_mpi(L, MPI_Irecv(r->envelope, LM_EAGER, MPI_BYTE, r->rank, r->tag, r->c->comm, &r->mpi), r->call);
+    if (!opened) r->c->receives++;
     lm_openrequest(L, r, LM_RECEIVES);
     if (!opened) return;
     r->from = lm_takeletter(L, 1, r->c, opened, r->envelope);
-    if (lua_isnil(L, -1)) {
-        lua_pop(L, 1);
-    } else {
-        r->buffer = lua_touserdata(L, -1);
-        lm_keep(L);
-    }
     request_arrived(r);
 }
 

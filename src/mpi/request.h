@@ -20,8 +20,6 @@ typedef struct lm_request {
     bool refused, cancelled, no_memory;
     unsigned era;   /* how many interruptions were before it */
     bool abandoned; /* by an interruption: it may never complete */
-    bool streams;   /* the chunks of a stream are received */
-    uint32_t sequence; /* the stream's */
     int code;       /* MPI's, of what went wrong in the background */
     const char *call;
     const char *peer;
@@ -33,7 +31,7 @@ typedef struct lm_request {
     int parts;              /* how many are pending */
     lm_array *array;        /* received into; NULL: a value, or a collective without a result here */
     char *room;             /* where the body or the result arrives: the array's own memory, or packed */
-    lm_envelope *envelope;  /* or the chunk */
+    lm_envelope *envelope;
     lm_buffer *buffer;      /* for a value's payload */
     lm_arrival from;
     void (*finish)(lua_State *L, struct lm_request *r, int index); /* runs once, when the script asks; may raise */
