@@ -200,7 +200,7 @@ function TestArray:test_an_index_that_is_none_raises_with_its_number()
     fails("got nil", function () a[nil] = 1 end)
     fails("field 'x'", function () a.x = 1 end)
     fails("no rows", function () return array.zeros(0)[1] end)
-    lu.assertNil(a.x)
+    fails("an array has no 'x'", function () return a.x end)
     lu.assertEquals(a[2.0], 0)
     lu.assertEquals(a["2"], 0)
     a["2"], a[3.0] = "7", 0

@@ -24,8 +24,8 @@
 --- `print` writes whole lines. An error that no rank catches ends the whole job with exit code 1, after its
 --- message and traceback. The job ends with 0 when all ranks came to their end; `os.exit(n)` on any rank gives
 --- `n`, and when that is not 0 the other ranks end, too. When no rank can go on any more, because each waits for
---- another, the job says who waits for what and ends with 1, across machines after ten seconds. `luampi --help` lists
---- the options.
+--- another, the job says who waits for what and ends with 1 (with 0 when one has called `os.exit(0)`), across machines
+--- after ten seconds. `luampi --help` lists the options.
 
 ---@class mpi
 mpi = {}

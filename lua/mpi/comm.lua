@@ -10,12 +10,17 @@ for _, name in ipairs {"imap", "map", "mapreduce", "share"} do
     end
 end
 
--- The same for the module itself: name → the module that puts it there. Any other name is a mistake.
+-- The same for the module itself: name → the module that puts it there.
 local later = {pool = "mpi.pool", as_completed = "mpi.pool"}
 
 setmetatable(mpi, {__index = function (_, name)
     -- nil would do for an operator, and be the sum
-    if not later[name] then error(("the module mpi has no '%s'"):format(tostring(name)), 2) end
+    if not later[name] then require "mpi.missing".complain("the module mpi", name, mpi, later) end
     require(later[name])
     return rawget(mpi, name)
 end})
+
+-- Any other name is a mistake.
+for what, names in pairs {["a communicator"] = comm, ["a request"] = mpi.request, ["the module array"] = mpi.array} do
+    setmetatable(names, {__index = function (_, name) require "mpi.missing".complain(what, name, names) end})
+end

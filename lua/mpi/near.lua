@@ -27,11 +27,16 @@ local function member(name) return name:lower():match("[^.]*$") end
 return function (word, names)
     local wanted, found, order = member(word), {}, {}
     if wanted == "" then return found end
-    local allowed = #wanted < 3 and 0 or #wanted < 6 and 1 or 2
+    local allowed = #wanted < 3 and 0 or #wanted < 6 and 1 or #wanted < 8 and 2 or 3
     for i, name in ipairs(names) do
         local known = member(name)
         local far = math.abs(#known - #wanted) <= allowed and distance(wanted, known) or math.huge
-        if far > allowed then far = known:find(wanted, 1, true) and allowed + known:find(wanted, 1, true) or math.huge end
+        if far > allowed then -- one in the other
+            local at = known:find(wanted, 1, true)
+            if at and at > 1 and #wanted < 3 then at = nil end
+            at = at or #known > 3 and wanted:find(known, 1, true)
+            far = at and allowed + at or math.huge
+        end
         if far < math.huge and not order[name] then
             found[#found + 1] = name
             order[name] = {far, i}

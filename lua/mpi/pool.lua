@@ -3,6 +3,7 @@
 
 local mpi = require "mpi"
 local handout = require "mpi.handout"
+local has_no = require "mpi.missing".complain
 local pooldesk = require "mpi.pooldesk"
 local poolmap = require "mpi.poolmap"
 local pooltask = require "mpi.pooltask"
@@ -18,7 +19,7 @@ local Part, methods = {}, poolmap.methods
 
 function Part:__index(key)
     if kind(key) == "integer" then return self {key} end
-    return methods[key]
+    return methods[key] or has_no("a pool", key, methods)
 end
 
 -- part{0, 2}

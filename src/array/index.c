@@ -54,7 +54,13 @@ static int index_slow(lua_State *L, const lm_array *a)
     lua_Integer i;
     if (lua_type(L, 2) == LUA_TSTRING) {
         lua_pushvalue(L, 2);
-        if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL || !lua_isnumber(L, 2)) return 1;
+        if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL) return 1;
+        if (!lua_isnumber(L, 2)) {
+            lua_pushliteral(L, "an array");
+            lua_pushvalue(L, 2);
+            lua_pushvalue(L, lua_upvalueindex(1));
+            lm_callmodule(L, "mpi.missing", "complain", 3, 0);
+        }
     }
     if (!index_key(L, &i)) return 0;
     if (!a->block->data) return index_freed(L);
