@@ -20,8 +20,7 @@ static lm_request *open, *finished; /* finished: MPI is done, the registry still
 /* Requests that no script has seen complete, by the line that made them. */
 typedef struct omission {
     struct omission *next;
-    const char *call;
-    char place[64];
+    char call[32], place[64];
     int times;
 } omission;
 
@@ -296,10 +295,10 @@ static void remember(lm_request *r)
     const char *place = *r->place ? r->place : "?";
     r->observed = true;
     omission **at = &omissions;
-    while (*at && (strcmp((*at)->place, place) || (*at)->call != r->call)) at = &(*at)->next;
+    while (*at && (strcmp((*at)->place, place) || strcmp((*at)->call, r->call))) at = &(*at)->next;
     if (!*at && (*at = calloc(1, sizeof **at))) {
         snprintf((*at)->place, sizeof (*at)->place, "%s", place);
-        (*at)->call = r->call;
+        snprintf((*at)->call, sizeof (*at)->call, "%s", r->call);
     }
     if (*at) (*at)->times++;
 }

@@ -1,8 +1,9 @@
 -- run: LUAMPI_STRICT=1 $mpirun -n 2 $luampi $file
 -- exit: 4
--- once: rank 0: the communicator made at tests/fail/untidy_end.lua:7 was never freed
+-- once: rank 0: the communicator made at tests/fail/untidy_end.lua:8 was never freed
 -- once: rank 1: 2 messages were never received on mpi.COMM_WORLD
--- once: rank 0: irecv at tests/fail/untidy_end.lua:11 was never waited for (3 times)
+-- once: rank 0: irecv at tests/fail/untidy_end.lua:12 was never waited for (3 times)
+-- once: rank 1: Iallreduce at tests/fail/untidy_end.lua:17 was never waited for (1 times)
 -- never: deadlock
 local d = comm:dup()
 if comm:rank() == 0 then
@@ -12,3 +13,4 @@ if comm:rank() == 0 then
 else
     comm:probe(0, 2)
 end
+comm:Iallreduce(array.ones(1))
