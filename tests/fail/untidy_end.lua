@@ -3,7 +3,7 @@
 -- once: rank 0: the communicator made at tests/fail/untidy_end.lua:8 was never freed
 -- once: rank 1: 2 messages were never received on mpi.COMM_WORLD
 -- once: rank 0: irecv at tests/fail/untidy_end.lua:12 was never waited for (3 times)
--- once: rank 1: Iallreduce at tests/fail/untidy_end.lua:17 was never waited for (1 times)
+-- once: rank 1: Iallreduce at tests/fail/untidy_end.lua:16 was never waited for (1 times)
 -- never: deadlock
 local d = comm:dup()
 if comm:rank() == 0 then
