@@ -79,7 +79,7 @@ static void request_arrived(lm_request *r)
     r->state = LM_MOVES;
     lm_moves++;
     if (!r->refused && !r->array) {
-        r->no_memory = !lm_reserve(r->L, r->buffer, head->bytes);
+        r->no_memory = !r->buffer || !lm_reserve(r->L, r->buffer, head->bytes);
         if (!r->no_memory) r->room = lm_grow(r->L, r->buffer, head->bytes);
     }
     if (r->refused || r->no_memory) r->code = lm_startdrain(r->c, head, r->from, nowhere, &r->mpi);
@@ -195,6 +195,7 @@ int lm_pushresult(lua_State *L, int index, lm_request *r)
     requests_sweep(L);
     lm_mpi(L, r->code, r->call);
     if (r->abandoned) return luaL_error(L, "%s at %s was interrupted", r->call, *r->place ? r->place : "?");
+    if (r->closed) return luaL_error(L, "%s at %s has been collected", r->call, *r->place ? r->place : "?");
     if (r->refused) return luaL_error(L, "%s", lm_pushrefusal(L, r->call, &r->envelope->head, r->from, r->array));
     if (r->no_memory) return luaL_error(L, "not enough memory");
     if (r->type != LM_RECEIVES) {
@@ -320,6 +321,8 @@ static int method_gc(lua_State *L)
 {
     if (lm_isolated) return 0;
     lm_request *r = lm_check(L, 1, &request_kind);
+    r->closed = true;
+    r->buffer = NULL; /* its own finalizer may have run */
     request_close(r);
     list_remove(r); /* the registry goes with the Lua state */
     return 0;

@@ -20,6 +20,7 @@ typedef struct lm_request {
     bool refused, cancelled, no_memory;
     unsigned era;   /* how many interruptions were before it */
     bool abandoned; /* by an interruption: it may never complete */
+    bool closed;    /* by its finalizer */
     int code;       /* MPI's, of what went wrong in the background */
     const char *call;
     const char *peer;
