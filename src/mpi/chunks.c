@@ -64,7 +64,7 @@ static struct {
     lm_comm *c;
     const lm_outgoing *o;
     lm_head head;
-    MPI_Comm payload;
+    MPI_Comm payload; /* these two are left when an error has ended the call */
     int dest;
 } out;
 

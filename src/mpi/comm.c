@@ -2,7 +2,6 @@
 
 #include "agree.h"
 #include "error.h"
-#include "message.h"
 #include "progress.h"
 #include "session.h"
 
@@ -136,8 +135,8 @@ static int records_end(void)
         while (r->comm != MPI_COMM_NULL) {
             MPI_Message message;
             if (MPI_Improbe(MPI_ANY_SOURCE, MPI_ANY_TAG, r->comm, &there, &message, &status) != MPI_SUCCESS || !there) break;
-            lm_envelope envelope;
-            MPI_Mrecv(&envelope, LM_EAGER, MPI_BYTE, &message, &status);
+            char envelope[4096];
+            MPI_Mrecv(envelope, sizeof envelope, MPI_BYTE, &message, &status);
             count++;
         }
         if (count > 0 && !r->excused) {

@@ -1,7 +1,7 @@
 #include "machines.h"
 
 #include "progress.h"
-#include "session.h"
+#include "talk.h"
 
 #include <mpi.h>
 #include <stdint.h>
@@ -14,18 +14,8 @@
 #define AFTER 8
 #define ROUNDS 2
 
-typedef struct note {
-    enum { STILL, ASK, STANDS, MOVES } kind;
-    uint32_t epoch, round;
-} note;
-
-/* A note on its way: for STANDS with the rows of the machine. */
-typedef struct post {
-    struct post *next;
-    MPI_Request request;
-    note note;
-    lm_row rows[];
-} post;
+/* Kinds of notes: each is about an epoch, its `map`, and `first` is the round. Behind STANDS are the machine's rows. */
+enum { STILL, ASK, STANDS, MOVES };
 
 /* What the first machine knows of the others. */
 typedef struct machine {
@@ -33,14 +23,13 @@ typedef struct machine {
     bool stands;    /* it has done so for as long as it was asked to */
 } machine;
 
-static MPI_Comm firsts = MPI_COMM_NULL; /* the first ranks of the machines */
-static int machines, self, own;         /* how many, the number of this one, and of its ranks */
-static post *outgoing;
-static uint32_t epoch = 1; /* counts how often this machine began to stand still */
-static int whiles;         /* that it has stood still in this epoch */
-static uint32_t told;      /* the last epoch that the first machine has heard of */
-static note asked;         /* of the first machine to this one, or on the first machine to the others; epoch 0: nothing */
-static int asked_at, passed; /* whiles at that time; rounds since the first machine last began */
+static lm_talk firsts = {.comm = MPI_COMM_NULL}; /* of the first ranks of the machines */
+static int machines, self, own; /* how many, the number of this one, and of its ranks */
+static uint32_t epoch = 1;      /* counts how often this machine began to stand still */
+static int whiles;              /* that it has stood still in this epoch */
+static uint32_t told;           /* the last epoch that the first machine has heard of */
+static lm_note asked;           /* of the first machine to this one, or on it to the others; about 0: nothing */
+static int asked_at, passed;    /* whiles at that time; rounds since the first machine last began */
 static bool answered;
 static machine *others;
 static lm_row *all;
@@ -50,99 +39,62 @@ void lm_startmachines(bool first, int ranks)
     int rank, size;
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     MPI_Comm_size(MPI_COMM_WORLD, &size);
-    MPI_Comm_split(MPI_COMM_WORLD, first ? 0 : MPI_UNDEFINED, rank, &firsts);
+    MPI_Comm_split(MPI_COMM_WORLD, first ? 0 : MPI_UNDEFINED, rank, &firsts.comm);
     if (!first) return;
-    MPI_Comm_rank(firsts, &self);
-    MPI_Comm_size(firsts, &machines);
+    MPI_Comm_rank(firsts.comm, &self);
+    MPI_Comm_size(firsts.comm, &machines);
     own = ranks;
     others = calloc((size_t)machines, sizeof *others);
     all = calloc((size_t)size, sizeof *all);
 }
 
-/* Frees the posts that are away. */
-static void reap(void)
-{
-    for (post **at = &outgoing; *at;) {
-        post *p = *at;
-        int done;
-        MPI_Test(&p->request, &done, MPI_STATUS_IGNORE);
-        if (done) {
-            *at = p->next;
-            free(p);
-        } else {
-            at = &p->next;
-        }
-    }
-}
-
 void lm_endmachines(void)
 {
-    if (firsts == MPI_COMM_NULL) return;
-    reap();
-    MPI_Comm_free(&firsts);
+    if (firsts.comm == MPI_COMM_NULL) return;
+    lm_leavetalk(&firsts);
+    MPI_Comm_free(&firsts.comm);
     free(others);
     free(all);
 }
 
-/* Without memory nothing is told, and no deadlock found. */
-static void tell(int to, note n, const lm_row *rows)
+static lm_note note_of(uint32_t kind, uint32_t about, int64_t round)
 {
-    size_t bytes = rows ? sizeof *rows * (size_t)own : 0;
-    post *p = malloc(sizeof *p + bytes);
-    if (!p) return;
-    p->note = n;
-    if (rows) memcpy(p->rows, rows, bytes);
-    MPI_Isend(&p->note, (int)(sizeof p->note + bytes), MPI_BYTE, to, 0, firsts, &p->request);
-    p->next = outgoing;
-    outgoing = p;
+    return (lm_note){.kind = kind, .map = about, .first = round};
 }
 
-static void take_in(int from, const post *p, size_t count)
+static void take_in(const lm_post *p)
 {
-    machine *m = &others[from];
+    machine *m = &others[p->rank];
     switch (p->note.kind) {
     case ASK:
         asked = p->note;
         asked_at = whiles;
         answered = false;
         break;
-    case STILL: m->still = p->note.epoch; break;
+    case STILL: m->still = p->note.map; break;
     case STANDS:
-        m->stands = m->stands || p->note.round == asked.round;
-        for (size_t i = 0; i < count; i++) all[p->rows[i].rank] = p->rows[i];
+        m->stands = m->stands || p->note.first == asked.first;
+        for (size_t at = 0; at < p->note.bytes; at += sizeof *all) {
+            lm_row row;
+            memcpy(&row, p->bytes + at, sizeof row);
+            all[row.rank] = row;
+        }
         break;
     case MOVES:
-        if (p->note.epoch == m->still) m->still = asked.epoch = 0;
-    }
-}
-
-static void take_posts(void)
-{
-    for (;;) {
-        int there, size;
-        MPI_Message message;
-        MPI_Status status;
-        MPI_Improbe(MPI_ANY_SOURCE, 0, firsts, &there, &message, &status);
-        if (!there) return;
-        MPI_Get_count(&status, MPI_BYTE, &size);
-        size_t bytes = (size_t)size - sizeof(note);
-        post *p = malloc(sizeof *p + bytes);
-        if (!p) lm_abort(1);
-        MPI_Mrecv(&p->note, size, MPI_BYTE, &message, MPI_STATUS_IGNORE);
-        take_in(status.MPI_SOURCE, p, bytes / sizeof *p->rows);
-        free(p);
+        if (p->note.map == m->still) m->still = asked.map = 0;
     }
 }
 
 /* Another machine than the first. */
 static void answer(const lm_row *(*rows)(void))
 {
-    if (whiles >= BEFORE && told != epoch) tell(0, (note){STILL, told = epoch, 0}, NULL);
-    if (asked.epoch && asked.epoch != epoch) {
-        tell(0, (note){MOVES, asked.epoch, 0}, NULL);
-        asked.epoch = 0;
-    } else if (asked.epoch && !answered && whiles >= asked_at + AFTER) {
-        tell(0, (note){STANDS, epoch, asked.round}, rows());
+    if (whiles >= BEFORE && told != epoch) lm_sendnote(&firsts, 0, note_of(STILL, told = epoch, 0));
+    if (asked.map && asked.map != epoch) {
+        lm_sendnote(&firsts, 0, note_of(MOVES, asked.map, 0));
+        asked.map = 0;
+    } else if (asked.map && !answered && whiles >= asked_at + AFTER) {
+        lm_note stands = note_of(STANDS, epoch, asked.first);
+        lm_sendpost(&firsts, 0, lm_newpost(&stands, rows(), sizeof(lm_row) * (size_t)own));
         answered = true;
     }
 }
@@ -150,26 +102,26 @@ static void answer(const lm_row *(*rows)(void))
 /* The first machine: true when all machines have stood still in every round. */
 static bool ask(void)
 {
-    bool still = whiles >= BEFORE, stand = asked.epoch == epoch && whiles >= asked_at + AFTER;
+    bool still = whiles >= BEFORE, stand = asked.map == epoch && whiles >= asked_at + AFTER;
     for (int i = 1; i < machines; i++) {
         still = still && others[i].still;
         stand = stand && others[i].still && others[i].stands;
     }
-    if (asked.epoch != epoch) passed = 0;
+    if (asked.map != epoch) passed = 0;
     else if (!stand || ++passed == ROUNDS) return stand;
     if (!still) return false;
-    asked = (note){ASK, epoch, asked.round + 1};
+    asked = note_of(ASK, epoch, asked.first + 1);
     asked_at = whiles;
     for (int i = 1; i < machines; i++) {
         others[i].stands = false;
-        tell(i, (note){ASK, others[i].still, asked.round}, NULL);
+        lm_sendnote(&firsts, i, note_of(ASK, others[i].still, asked.first));
     }
     return false;
 }
 
 const lm_row *lm_hear(bool changes, bool still, const lm_row *(*rows)(void))
 {
-    if (firsts == MPI_COMM_NULL || !others || !all) return NULL;
+    if (firsts.comm == MPI_COMM_NULL || !others || !all) return NULL;
     unsigned idle = lm_idle;
     lm_idle = 0; /* MPI looks here, too: not in vain */
     if (changes && whiles > 0) {
@@ -177,8 +129,7 @@ const lm_row *lm_hear(bool changes, bool still, const lm_row *(*rows)(void))
         whiles = 0;
     }
     whiles += still;
-    reap();
-    take_posts();
+    for (lm_post *p; (p = lm_nextpost(&firsts)); free(p)) take_in(p);
     bool found = false;
     if (self > 0) answer(rows);
     else found = ask();

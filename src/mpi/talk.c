@@ -10,7 +10,7 @@ lm_post *lm_newpost(const lm_note *note, const void *bytes, size_t size)
 {
     lm_post *p = malloc(sizeof *p + size);
     if (!p) {
-        fputs("luampi: not enough memory for a message of a map\n", stderr);
+        fputs("luampi: not enough memory for a note to another rank\n", stderr);
         lm_abort(1);
     }
     *p = (lm_post){.request = MPI_REQUEST_NULL, .note = *note};

@@ -1,5 +1,6 @@
-/* Notes between the ranks of a map: short messages, some with bytes behind them, that nobody waits for. They are sent
-   in the background, and taken in whenever a rank looks: between tasks, while it waits, and by ticks inside of tasks. */
+/* Notes between ranks, of a map or of the machines of a job: short messages, some with bytes behind them, that nobody
+   waits for. They are sent in the background, and taken in whenever a rank looks: between tasks, while it waits, and by
+   ticks inside of tasks. */
 #ifndef LM_TALK_H
 #define LM_TALK_H
 
@@ -8,7 +9,7 @@
 #include <stddef.h>
 
 typedef struct lm_note {
-    uint32_t map; /* number of the map it belongs to; others are out of date */
+    uint32_t map; /* number of the map it belongs to, or of what else it is about; others are out of date */
     uint32_t kind;
     int64_t first, count;
     double seconds;
