@@ -291,7 +291,7 @@ int64_t lm_countof(const lm_head *head)
 
 bool lm_acceptable(const lm_head *head, const lm_array *a)
 {
-    return a ? head->content == LM_ARRAY && head->dtype == a->dtype && head->bytes <= lm_bytes(a) : head->content != LM_ARRAY;
+    return a ? head->content == LM_ARRAY && head->dtype == a->dtype && head->bytes <= lm_bytes(a) : head->content == LM_VALUE;
 }
 
 const char *lm_pushrefusal(lua_State *L, const char *call, const lm_head *head, lm_arrival from, const lm_array *a)
