@@ -40,13 +40,17 @@ bool lm_isrank0(void)
     return !rank || !strcmp(rank, "0");
 }
 
+/* Rank 0 speaks for all, unless mpirun started several command lines at once. The ranks meet before they end, since
+   mpirun ends the others as soon as one has. */
 static _Noreturn void refuse(const char *format, const char *what)
 {
-    if (lm_isrank0()) {
+    const char *lines = getenv("OMPI_NUM_APP_CTX");
+    if (lm_isrank0() || (lines && strcmp(lines, "1"))) {
         fputs("luampi: ", stderr);
         fprintf(stderr, format, what);
         fputs("\nluampi --help lists the options\n", stderr);
     }
+    if (getenv("OMPI_COMM_WORLD_SIZE")) lm_beginsession();
     exit(2);
 }
 

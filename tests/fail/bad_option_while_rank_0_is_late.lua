@@ -1,0 +1,3 @@
+-- run: $mpirun -n 4 sh -c 'test $OMPI_COMM_WORLD_RANK != 0 || sleep 2; exec "$@"' sh $luampi --wach 3 $file
+-- exit: 2
+-- once: luampi: unrecognized option '--wach'
