@@ -226,6 +226,9 @@ function TestArray:test_get_and_set_take_one_index_a_dimension()
     fails("number expected", a.set, a)
     fails("mpi.array expected, got table", a.get, {}, 1)
     fails("mpi.array expected", a.get)
+    fails("bad argument #1 to 'sum' (mpi.array expected, got no value; a method is called with a colon, as array:sum(…))",
+        function () return a.sum() end)
+    fails("bad argument #1 to 'sum' (axis: integer expected, got 1.5)", function () return a:sum(1.5) end)
 end
 
 function TestArray:test_rows_are_views_and_can_be_assigned()

@@ -511,6 +511,7 @@ function TestMistakes:test_each_names_its_call_and_argument()
         {"Bcast", {5}, "bad argument #1 to 'Bcast' (array: array expected, got number)"},
         {"Bcast", {a, size}, ("bad argument #2 to 'Bcast' (root is %d, but the ranks of this communicator are 0 to %d)"):format(size, size - 1)},
         {"Allreduce", {{1}}, "bad argument #1 to 'Allreduce' (send: array expected, got table)"},
+        {"Allreduce", {a, mpi.MAX}, "bad argument #2 to 'Allreduce' (recv: array expected, got mpi.op)"},
         {"Allreduce", {a, a}, "bad argument #2 to 'Allreduce' (send and recv share memory; pass mpi.IN_PLACE instead of one)"},
         {"Allreduce", {a, array.zeros(4)}, "bad argument #2 to 'Allreduce' (recv has 4 elements, expected 3)"},
         {"Allreduce", {a, array.zeros(3, "int8")}, "bad argument #2 to 'Allreduce' (recv is int8, send is float64)"},

@@ -142,10 +142,11 @@ function TestValues:test_wrong_arguments_raise()
     lu.assertEquals(message(function () comm:send(1, 0, -7) end), "bad argument #3 to 'send' (tag is -7, expected 0 to 2147483647)")
     lu.assertEquals(message(function () comm:send(1, 0, mpi.ANY_TAG) end), "bad argument #3 to 'send' (tag is -1, expected 0 to 2147483647)")
     lu.assertEquals(message(function () comm:send(1, 0, 1 << 40) end), "bad argument #3 to 'send' (tag is 1099511627776, expected 0 to 2147483647)")
-    lu.assertEquals(message(function () comm:send(1, "a") end), "bad argument #2 to 'send' (number expected, got string)")
-    lu.assertEquals(message(function () comm:recv(1.5) end), "bad argument #1 to 'recv' (number has no integer representation)")
+    lu.assertEquals(message(function () comm:send(1, "a") end), "bad argument #2 to 'send' (dest: integer expected, got string)")
+    lu.assertEquals(message(function () comm:send(1, comm) end), "bad argument #2 to 'send' (dest: integer expected, got mpi.comm)")
+    lu.assertEquals(message(function () comm:recv(1.5) end), "bad argument #1 to 'recv' (source: integer expected, got 1.5)")
     lu.assertEquals(message(function () comm:recv(-9) end), ("bad argument #1 to 'recv' (source is -9, but %s)"):format(who))
-    lu.assertEquals(message(function () comm:probe(0, {}) end), "bad argument #2 to 'probe' (number expected, got table)")
+    lu.assertEquals(message(function () comm:probe(0, {}) end), "bad argument #2 to 'probe' (tag: integer expected, got table)")
 end
 
 TestArrays = {}

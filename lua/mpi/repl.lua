@@ -321,6 +321,8 @@ function session:line(line, timed)
     if not code then return end
     local word = code:match("^%s*(%a+)%s*$")
     if meant[word] and rawget(globals, word) == nil then return self:write(meant[word] .. "\n") end
+    local asked = code:match [[^%s*help%s*%(?%s*["']?([%a_][%w_.:]*)["']?%s*%)?%s*$]]
+    if asked and rawget(globals, "help") == nil then return self:write(help.text(asked, self.width()) .. "\n") end
     local f, wrong = compile(code)
     if not f then return self:fail(wrong) end
     self:remember()

@@ -15,7 +15,7 @@ const lm_kind lm_array_kind = {"mpi.array", sizeof(lm_array)};
 lm_array *lm_checkarray(lua_State *L, int arg)
 {
     lm_array *a = lm_toarray(L, arg);
-    if (!a) luaL_typeerror(L, arg, lm_array_kind.name);
+    if (!a) a = lm_check(L, arg, &lm_array_kind);
     if (!a->block->data) luaL_argerror(L, arg, "the array's memory was freed");
     return a;
 }
@@ -170,7 +170,7 @@ int lm_checkshape(lua_State *L, int arg, int64_t *shape)
 int lm_checkaxis(lua_State *L, int arg, const lm_array *a)
 {
     if (lua_isnoneornil(L, arg)) return -1;
-    lua_Integer axis = luaL_checkinteger(L, arg);
+    lua_Integer axis = lm_checkinteger(L, arg, "axis");
     if (axis < 1 || axis > a->ndim)
         luaL_argerror(L, arg, lua_pushfstring(L, "axis %I is out of range 1 to %d", axis, a->ndim));
     return (int)axis - 1;

@@ -98,9 +98,24 @@ void lm_checkoptions(lua_State *L, int arg, const char *const names[])
     if (unknown) luaL_argerror(L, arg, unknown);
 }
 
+const char *lm_got(lua_State *L, int index)
+{
+    if (lua_type(L, index) == LUA_TNUMBER && !lua_isinteger(L, index)) return lua_pushfstring(L, "%f", lua_tonumber(L, index));
+    return luaL_getmetafield(L, index, "__name") == LUA_TSTRING ? lua_tostring(L, -1) : luaL_typename(L, index);
+}
+
+lua_Integer lm_checkinteger(lua_State *L, int arg, const char *what)
+{
+    int whole;
+    lua_Integer i = lua_tointegerx(L, arg, &whole);
+    if (whole) return i;
+    luaL_argerror(L, arg, lua_pushfstring(L, "%s: integer expected, got %s", what, lm_got(L, arg)));
+    return 0;
+}
+
 lua_Integer lm_checkrange(lua_State *L, int arg, const char *what, lua_Integer low, lua_Integer high)
 {
-    lua_Integer i = luaL_checkinteger(L, arg);
+    lua_Integer i = lm_checkinteger(L, arg, what);
     if (i < low || i > high)
         luaL_argerror(L, arg, lua_pushfstring(L, "%s is %I, expected %I to %I", what, i, low, high));
     return i;

@@ -57,6 +57,12 @@ const char *lm_unknownoption(lua_State *L, int index, const char *const names[])
 /* Raises unless the table at arg (nil is an empty one) has only the options named in the NULL-ended list. */
 void lm_checkoptions(lua_State *L, int arg, const char *const names[]);
 
+/* What a value is, for "…, got mpi.op": the name of its kind or type, or the number with a fraction. May push it. */
+const char *lm_got(lua_State *L, int index);
+
+/* An integer, or "bad argument #1 to 'recv' (source: integer expected, got 0.5)". */
+lua_Integer lm_checkinteger(lua_State *L, int arg, const char *what);
+
 /* An integer from `low` to `high`, or "bad argument #2 to 'send' (dest is 7, expected 0 to 3)". */
 lua_Integer lm_checkrange(lua_State *L, int arg, const char *what, lua_Integer low, lua_Integer high);
 

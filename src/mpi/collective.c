@@ -128,7 +128,7 @@ int lm_readroot(lua_State *L, int arg, const lm_comm *c, const char *name, const
 {
     int is = 1;
     lua_Integer root = lua_isnoneornil(L, arg) ? 0 : lua_tointegerx(L, arg, &is);
-    if (!is) lm_mistake(L, mistake, arg, name, "root: rank expected, got %s", luaL_typename(L, arg));
+    if (!is) lm_mistake(L, mistake, arg, name, "root: rank expected, got %s", lm_got(L, arg));
     else if (root < 0 || root >= c->size)
         lm_mistake(L, mistake, arg, name, "root is %I, but the ranks of this communicator are 0 to %d", root, c->size - 1);
     return (int)root;
@@ -153,7 +153,7 @@ static lm_array *call_array(call *k, int arg, const char *what, bool writes)
 {
     lm_array *a = lm_toarray(k->L, arg);
     if (!a) {
-        lm_mistake(k->L, &k->mistake, arg, k->name, "%s: array expected, got %s", what, luaL_typename(k->L, arg));
+        lm_mistake(k->L, &k->mistake, arg, k->name, "%s: array expected, got %s", what, lm_got(k->L, arg));
         return NULL;
     }
     const char *why = lm_unusable(a, writes);

@@ -56,7 +56,7 @@ int lm_checkrank(lua_State *L, int arg, const lm_comm *c, const char *what, int 
         if (otherwise == MPI_UNDEFINED) luaL_argerror(L, arg, lua_pushfstring(L, "%s is missing", what));
         return otherwise;
     }
-    lua_Integer rank = luaL_checkinteger(L, arg);
+    lua_Integer rank = lm_checkinteger(L, arg, what);
     if ((rank < 0 || rank >= c->size) && rank != MPI_PROC_NULL && !(rank == MPI_ANY_SOURCE && otherwise == MPI_ANY_SOURCE))
         luaL_argerror(L, arg, lua_pushfstring(L, "%s is %I, but the ranks of this communicator are 0 to %d", what, rank, c->size - 1));
     return (int)rank;
@@ -66,7 +66,7 @@ int lm_checktag(lua_State *L, int arg, int otherwise)
 {
     static lua_Integer highest = -1;
     if (lua_isnoneornil(L, arg)) return otherwise;
-    lua_Integer tag = luaL_checkinteger(L, arg);
+    lua_Integer tag = lm_checkinteger(L, arg, "tag");
     if (highest < 0) {
         int *value, found;
         MPI_Comm_get_attr(MPI_COMM_WORLD, MPI_TAG_UB, &value, &found);
@@ -254,7 +254,7 @@ static const char *comm_integer(lua_State *L, int arg, const char *call, const c
     lua_Integer i = lua_isnoneornil(L, arg) ? otherwise : lua_tointegerx(L, arg, &is);
     *value = (int)i;
     if (lua_isnoneornil(L, arg) ? otherwise != INT_MIN : is && i == (int)i) return NULL;
-    return comm_mistake(L, arg, call, lua_pushfstring(L, "%s: integer expected, got %s", what, luaL_typename(L, arg)));
+    return comm_mistake(L, arg, call, lua_pushfstring(L, "%s: integer expected, got %s", what, lm_got(L, arg)));
 }
 
 static int comm_dup(lua_State *L)
@@ -328,7 +328,7 @@ static int comm_subset(lua_State *L)
             listed = (listed + (uint64_t)r + 1) * UINT64_C(0x9E3779B97F4A7C15);
         }
     } else {
-        mistake = comm_mistake(L, 2, "subset", lua_pushfstring(L, "list of ranks expected, got %s", luaL_typename(L, 2)));
+        mistake = comm_mistake(L, 2, "subset", lua_pushfstring(L, "list of ranks expected, got %s", lm_got(L, 2)));
     }
     lm_wait(L, "subset", NULL, 0, -1);
     lm_agree(L, c, &(lm_intent){"subset", NULL, -1, -1, -1, listed, mistake}, false);

@@ -11,7 +11,7 @@ static lm_request *list_get(lua_State *L, lua_Integer i)
     lm_checkmpi(L);
     if (lua_rawgeti(L, 1, i) == LUA_TNIL || (lua_isboolean(L, -1) && !lua_toboolean(L, -1))) return NULL;
     lm_request *r = lm_testrequest(L, -1);
-    if (!r) luaL_argerror(L, 1, lua_pushfstring(L, "entry %I: mpi.request expected, got %s", i, luaL_typename(L, -1)));
+    if (!r) luaL_argerror(L, 1, lua_pushfstring(L, "entry %I: mpi.request expected, got %s", i, lm_got(L, -1)));
     return r;
 }
 

@@ -62,7 +62,7 @@ static int cart_option(lua_State *L, const char *name)
 static void cart_dims(lua_State *L, const lm_comm *c, grid *g, const char **mistake)
 {
     if (cart_option(L, "dims") != LUA_TTABLE) {
-        lm_mistake(L, mistake, 2, "cart", "dims: list of integers expected, got %s", luaL_typename(L, -1));
+        lm_mistake(L, mistake, 2, "cart", "dims: list of integers expected, got %s", lm_got(L, -1));
         return;
     }
     int list = lua_gettop(L);
@@ -92,14 +92,14 @@ static void read_booleans(lua_State *L, int arg, const char *call, const char *w
 {
     int list = lua_gettop(L);
     if (!lua_istable(L, list)) {
-        lm_mistake(L, mistake, arg, call, "%s: list of %d booleans expected, got %s", what, n, luaL_typename(L, list));
+        lm_mistake(L, mistake, arg, call, "%s: list of %d booleans expected, got %s", what, n, lm_got(L, list));
         return;
     }
     lua_Integer length = (lua_Integer)lua_rawlen(L, list);
     if (length != n) lm_mistake(L, mistake, arg, call, "%s: list of %d booleans expected, got %I", what, n, length);
     for (int d = 0; d < n && !*mistake; d++) {
         if (lua_rawgeti(L, list, d + 1) != LUA_TBOOLEAN)
-            lm_mistake(L, mistake, arg, call, "%s[%d]: boolean expected, got %s", what, d + 1, luaL_typename(L, -1));
+            lm_mistake(L, mistake, arg, call, "%s[%d]: boolean expected, got %s", what, d + 1, lm_got(L, -1));
         values[d] = lua_toboolean(L, -1);
         if (!*mistake) lua_pop(L, 1);
     }
@@ -113,7 +113,7 @@ static void cart_periods(lua_State *L, grid *g, const char **mistake)
         return;
     }
     if (type != LUA_TBOOLEAN && type != LUA_TNIL)
-        lm_mistake(L, mistake, 2, "cart", "periods: boolean or list of booleans expected, got %s", luaL_typename(L, -1));
+        lm_mistake(L, mistake, 2, "cart", "periods: boolean or list of booleans expected, got %s", lm_got(L, -1));
     for (int d = 0; d < g->ndims; d++) g->periods[d] = lua_toboolean(L, -1);
 }
 
@@ -127,7 +127,7 @@ static int topology_cart(lua_State *L)
     bool reorder = false;
     lua_settop(L, 2);
     if (!lua_istable(L, 2)) {
-        lm_mistake(L, &mistake, 2, "cart", "table {dims=…} expected, got %s", luaL_typename(L, 2));
+        lm_mistake(L, &mistake, 2, "cart", "table {dims=…} expected, got %s", lm_got(L, 2));
     } else {
         const char *unknown = lm_unknownoption(L, 2, known);
         if (unknown) lm_mistake(L, &mistake, 2, "cart", "%s", unknown);
@@ -136,7 +136,7 @@ static int topology_cart(lua_State *L)
         int type = cart_option(L, "reorder");
         reorder = lua_toboolean(L, -1);
         if (type != LUA_TBOOLEAN && type != LUA_TNIL)
-            lm_mistake(L, &mistake, 2, "cart", "reorder: boolean expected, got %s", luaL_typename(L, -1));
+            lm_mistake(L, &mistake, 2, "cart", "reorder: boolean expected, got %s", lm_got(L, -1));
     }
     uint64_t also = mix(mix(0, g.ndims), reorder);
     for (int d = 0; d < g.ndims; d++) also = mix(mix(also, g.dims[d]), g.periods[d]);
@@ -203,7 +203,7 @@ static int topology_rank_at(lua_State *L)
         int is;
         lua_rawgeti(L, 2, d + 1);
         lua_Integer at = lua_tointegerx(L, -1, &is), size = g.dims[d];
-        if (!is) return luaL_argerror(L, 2, lua_pushfstring(L, "coordinate %d: integer expected, got %s", d + 1, luaL_typename(L, -1)));
+        if (!is) return luaL_argerror(L, 2, lua_pushfstring(L, "coordinate %d: integer expected, got %s", d + 1, lm_got(L, -1)));
         if (g.periods[d]) at = (at % size + size) % size;
         else if (at < 0 || at >= size)
             return luaL_argerror(L, 2, lua_pushfstring(L, "coordinate %d is %I, expected 0 to %I", d + 1, at, size - 1));
