@@ -12,12 +12,13 @@
 #include <time.h>
 #include <unistd.h>
 
-/* How long nothing may have changed, and how often every rank must have looked meanwhile: a rank that is computing, or
-   that the machine does not let run, does not look. */
-#define QUIET (lm_onstuck ? 0.2 : 0.5) /* a person waits for the prompt, and what is stopped can be done again */
-#define LOOKS 50
+/* How long nothing may have changed, in rounds in each of which every rank has looked so often: a rank that is computing
+   does not look, and one that the machine hardly lets run makes a round longer. */
+#define QUIET (lm_onstuck ? 0.2 : 0.5) /* seconds; a person waits for the prompt, and what is stopped can be done again */
+#define ROUNDS 5
+#define LOOKS 10
 #define PATIENCE 2 /* seconds for those that were stopped to end, before they count as stuck for good */
-#define INTERVAL (QUIET / 5)
+#define INTERVAL (QUIET / ROUNDS)
 #define FEW 20 /* between machines data may come slowly: no more than one in so many looks may have had work */
 
 typedef struct entry {
@@ -40,9 +41,11 @@ static bool whole;         /* they are all on this machine */
 
 typedef struct seen {
     uint32_t waits, looks, works;
+    uint32_t round; /* looks when the round began */
 } seen;
 
 static seen *before; /* the board at `since` */
+static int rounds;   /* since then */
 static lm_row *rows;
 static double since, next_read;
 static bool stuck; /* this rank has seen that no rank can go on, and stopped them */
@@ -106,23 +109,36 @@ lm_invitation *lm_boardinvitation(int r)
 /* Begins to watch anew. */
 static void board_restart(double now)
 {
-    for (int r = 0; r < ranks; r++)
-        before[r] = (seen){atomic_load(&entries[r].waits), atomic_load(&entries[r].looks), atomic_load(&entries[r].works)};
+    for (int r = 0; r < ranks; r++) {
+        uint32_t looks = atomic_load(&entries[r].looks);
+        before[r] = (seen){atomic_load(&entries[r].waits), looks, atomic_load(&entries[r].works), looks};
+    }
     since = now;
+    rounds = 0;
+}
+
+/* Whether every rank has looked often enough in this round, which then ends. */
+static bool board_round(void)
+{
+    for (int r = 0; r < ranks; r++)
+        if (atomic_load(&entries[r].looks) - before[r].round < LOOKS) return false;
+    for (int r = 0; r < ranks; r++) before[r].round = atomic_load(&entries[r].looks);
+    return true;
 }
 
 /* STILL: every rank of this machine has looked again and again at the same wait since `since`, for long enough. */
 static enum { CHANGES, SAME, STILL } board_watch(double now)
 {
-    bool same = true, looked = true;
+    bool same = true;
     for (int r = 0; r < ranks; r++) {
-        uint32_t waits = atomic_load(&entries[r].waits), looks = atomic_load(&entries[r].looks) - before[r].looks;
+        uint32_t waits = atomic_load(&entries[r].waits);
         if (waits == 0 || waits != before[r].waits || atomic_load(&entries[r].moving)) same = false;
-        if (looks < LOOKS) looked = false;
-        if (!whole && (atomic_load(&entries[r].works) - before[r].works) * FEW > looks) looked = false;
     }
-    if (same && now - since < QUIET) return SAME;
-    if (same && looked) return STILL;
+    if (same && board_round()) rounds++;
+    if (same && (rounds < ROUNDS || now - since < QUIET)) return SAME;
+    for (int r = 0; r < ranks && same && !whole; r++)
+        same = (atomic_load(&entries[r].works) - before[r].works) * FEW <= atomic_load(&entries[r].looks) - before[r].looks;
+    if (same) return STILL;
     board_restart(now);
     return CHANGES;
 }
