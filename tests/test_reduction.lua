@@ -147,7 +147,7 @@ function TestReduction:test_an_axis_that_is_none_raises()
     local a = array.ones {2, 3}
     fails({"axis 3", "1 to 2"}, a.sum, a, 3)
     fails({"axis 0", "1 to 2"}, a.cumsum, a, 0)
-    fails("number expected", a.sum, a, {})
+    fails("axis: integer expected", a.sum, a, {})
     fails({"axis 1", "1 to 0"}, array.zeros {}.sum, array.zeros {}, 1)
 end
 
