@@ -389,8 +389,10 @@ function comm:Reduce_scatter(send, recv, counts, op) end
 
 --- ## Nonblocking calls
 ---
---- They return a request at once (see Requests). The arguments are those of the blocking form. A mistake in a
---- nonblocking collective raises on its own rank only, as calls are not compared.
+--- They return a request at once (see Requests). The arguments are those of the blocking form. Collectives are
+--- compared as the blocking ones are, without waiting: where the ranks make different calls, or one makes a mistake,
+--- waiting for the request raises the same error on all ranks, and no data has moved. (The rank that makes a mistake
+--- hears of it at once.) Data moves while a rank waits or tests, once all ranks have made the call.
 
 --- The nonblocking form of `comm:send`. As MPI_Isend.
 ---@param value any

@@ -3,83 +3,87 @@
 #include "dtype.h"
 #include "error.h"
 #include "interrupt.h"
+#include "pending.h"
+#include "session.h"
 #include "stop.h"
 
+#include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum lm_checking lm_checking = LM_CHECK_FIRST;
 
 #define FIRST_CALLS 1000
 
-static uint64_t mix(uint64_t h, uint64_t x)
-{
-    h = (h ^ x) * UINT64_C(0x9E3779B97F4A7C15);
-    return h ^ h >> 29;
-}
-
 static uint64_t mix_text(uint64_t h, const char *s)
 {
-    while (s && *s) h = mix(h, (unsigned char)*s++);
+    while (s && *s) h = lm_mix(h, (unsigned char)*s++);
     return h;
 }
 
-static uint64_t signature(const lm_intent *i)
+uint64_t lm_signature(const lm_intent *i)
 {
     uint64_t h = mix_text(mix_text(1, i->call), i->op);
-    h = mix(mix(mix(mix(h, (uint64_t)i->root), (uint64_t)i->dtype), (uint64_t)i->count), i->also);
+    h = lm_mix(lm_mix(lm_mix(lm_mix(h, (uint64_t)i->root), (uint64_t)i->dtype), (uint64_t)i->count), i->also);
     return h == UINT64_MAX ? 0 : h; /* UINT64_MAX says: a mistake */
 }
 
-/* Pushes what this rank was about to do: "comm:Allreduce(float64[4], op=SUM) at script.lua:14", or its mistake. */
-static void push_intent(lua_State *L, const lm_intent *i)
+static void add(char *to, size_t room, const char *format, ...)
 {
-    luaL_Buffer b;
-    luaL_buffinit(L, &b);
-    if (i->mistake) {
-        luaL_addstring(&b, i->mistake);
-    } else {
-        const char *comma = "";
-        lua_pushfstring(L, "comm:%s(", i->call);
-        luaL_addvalue(&b);
-        if (i->dtype >= 0) {
-            lua_pushstring(L, lm_dtypes[i->dtype].name);
-            luaL_addvalue(&b);
-            comma = ", ";
-        }
-        if (i->count >= 0) {
-            lua_pushfstring(L, "[%I]", (lua_Integer)i->count);
-            luaL_addvalue(&b);
-            comma = ", ";
-        }
-        if (i->op) {
-            lua_pushfstring(L, "%sop=%s", comma, i->op);
-            luaL_addvalue(&b);
-            comma = ", ";
-        }
-        if (i->root >= 0) {
-            lua_pushfstring(L, "%sroot=%d", comma, i->root);
-            luaL_addvalue(&b);
-        }
-        luaL_addchar(&b, ')');
-    }
-    char place[LUA_IDSIZE + 32];
-    if (lm_place(L, place, sizeof place)) {
-        luaL_addstring(&b, " at ");
-        luaL_addstring(&b, place);
-    }
-    luaL_pushresult(&b);
+    size_t used = strlen(to);
+    va_list list;
+    va_start(list, format);
+    vsnprintf(to + used, room - used, format, list);
+    va_end(list);
 }
 
+/* Writes what this rank was about to do. */
+static void describe(char *to, size_t room, const lm_intent *i, int size, const char *place)
+{
+    const char *comma = "";
+    *to = 0;
+    if (i->mistake) {
+        add(to, room, "%s", i->mistake);
+    } else {
+        add(to, room, "comm:%s(", i->call);
+        if (i->dtype >= 0) add(to, room, "%s", lm_dtypes[i->dtype].name), comma = ", ";
+        if (i->count >= 0) add(to, room, "[%" PRId64 "]", i->count), comma = ", ";
+        if (i->varies && i->rows >= 0) add(to, room, "%srows=%" PRId64, comma, i->rows), comma = ", ";
+        for (int r = 0; i->counts && r < size; r++) add(to, room, "%s%d", r ? ", " : *comma ? ", counts={" : "counts={", i->counts[r]);
+        if (i->counts) add(to, room, "}"), comma = ", ";
+        if (i->op) add(to, room, "%sop=%s", comma, i->op), comma = ", ";
+        if (i->root >= 0) add(to, room, "%sroot=%d", comma, i->root);
+        add(to, room, ")");
+    }
+    if (*place) add(to, room, " at %s", place);
+}
+
+#define ROW 4000 /* bytes that a rank has for its text; the first says whether it made a mistake */
+
+int lm_telltexts(const lm_comm *c, const lm_intent *intent, const char *place, char **texts, MPI_Request *request)
+{
+    char *all = *texts = malloc(ROW * (size_t)c->size);
+    if (!all) lm_abort(1);
+    char *mine = all + ROW * (size_t)c->rank;
+    *mine = intent->mistake != NULL;
+    describe(mine + 1, ROW - 1, intent, c->size, place);
+    return MPI_Iallgather(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, all, ROW, MPI_CHAR, c->later, request);
+}
+
+static const char *text_of(const char *texts, int rank) { return texts + ROW * (size_t)rank + 1; }
+static bool is_mistake(const char *texts, int rank) { return texts[ROW * (size_t)rank]; }
+
 /* Adds "[0-2,5]": the ranks whose text is that of `first`. */
-static void add_ranks(luaL_Buffer *b, const char *texts, const int *at, int size, int first)
+static void add_ranks(luaL_Buffer *b, const char *texts, int size, int first)
 {
     char piece[32];
     const char *separator = "[";
     for (int r = first; r < size; r++) {
-        if (strcmp(texts + at[r], texts + at[first])) continue;
+        if (strcmp(text_of(texts, r), text_of(texts, first))) continue;
         int last = r;
-        while (last + 1 < size && !strcmp(texts + at[last + 1], texts + at[first])) last++;
+        while (last + 1 < size && !strcmp(text_of(texts, last + 1), text_of(texts, first))) last++;
         if (last > r) snprintf(piece, sizeof piece, "%s%d-%d", separator, r, last);
         else snprintf(piece, sizeof piece, "%s%d", separator, r);
         luaL_addstring(b, piece);
@@ -89,48 +93,47 @@ static void add_ranks(luaL_Buffer *b, const char *texts, const int *at, int size
     luaL_addstring(b, "] ");
 }
 
-/* Every rank learns every rank's text, and raises the same error. Collective. */
-static void disagree(lua_State *L, lm_comm *c, const lm_intent *intent)
+int lm_raisetexts(lua_State *L, int size, const char *texts)
 {
-    push_intent(L, intent);
-    size_t length;
-    const char *mine = lua_tolstring(L, -1, &length);
-    int n = (int)length + 1, total = 0;
-    int *sizes = lua_newuserdatauv(L, sizeof(int) * 2 * (size_t)c->size, 0), *at = sizes + c->size;
-    /* the sign tells a mistake from a call that is merely another one */
-    int signed_n = intent->mistake ? -n : n;
-    lm_mpi(L, MPI_Allgather(&signed_n, 1, MPI_INT, sizes, 1, MPI_INT, c->payload), intent->call);
     bool mistakes = false;
-    for (int r = 0; r < c->size; r++) {
-        if (sizes[r] < 0) mistakes = true;
-        at[r] = total;
-        total += sizes[r] < 0 ? -sizes[r] : sizes[r];
-    }
-    bool *wrong = lua_newuserdatauv(L, (size_t)c->size, 0);
-    for (int r = 0; r < c->size; r++) {
-        wrong[r] = sizes[r] < 0;
-        if (wrong[r]) sizes[r] = -sizes[r];
-    }
-    char *texts = lua_newuserdatauv(L, (size_t)total, 0);
-    lm_mpi(L, MPI_Allgatherv(mine, n, MPI_CHAR, texts, sizes, at, MPI_CHAR, c->payload), intent->call);
+    int different = 0;
     luaL_Buffer b;
+    for (int r = 0; r < size; r++) mistakes = mistakes || is_mistake(texts, r);
     luaL_buffinit(L, &b);
     luaL_addstring(&b, mistakes ? "" : "the ranks do not make the same call: ");
-    const char *separator = "";
-    int different = 0;
-    for (int r = 0; r < c->size; r++) {
-        bool seen = mistakes && !wrong[r];
-        for (int q = 0; q < r && !seen; q++) seen = !strcmp(texts + at[q], texts + at[r]);
+    for (int r = 0; r < size; r++) {
+        bool seen = mistakes && !is_mistake(texts, r);
+        for (int q = 0; q < r && !seen; q++) seen = !strcmp(text_of(texts, q), text_of(texts, r));
         if (seen) continue;
-        luaL_addstring(&b, separator);
-        if (c->size > 1) add_ranks(&b, texts, at, c->size, r);
-        luaL_addstring(&b, texts + at[r]);
-        separator = "; ";
-        different++;
+        if (different++) luaL_addstring(&b, "; ");
+        if (size > 1) add_ranks(&b, texts, size, r);
+        luaL_addstring(&b, text_of(texts, r));
     }
     if (!mistakes && different == 1) luaL_addstring(&b, " with different arguments");
     luaL_pushresult(&b);
-    lua_error(L);
+    return lua_error(L);
+}
+
+/* Every rank learns every rank's text, and raises the same error. Collective. */
+static void disagree(lua_State *L, lm_comm *c, const lm_intent *intent)
+{
+    char place[LUA_IDSIZE + 32] = "", *texts;
+    MPI_Request request;
+    int told = 0;
+    lm_place(L, place, sizeof place);
+    while (c->turns) { /* their channel is theirs until they have begun */
+        lm_poll();
+        if (lm_stopping()) lm_raisestop(L, true);
+    }
+    lm_mpi(L, lm_telltexts(c, intent, place, &texts, &request), intent->call);
+    while (!told) {
+        lm_mpi(L, MPI_Test(&request, &told, MPI_STATUS_IGNORE), intent->call);
+        if (!told && lm_stopping()) lm_raisestop(L, true); /* the texts stay: MPI may still write there */
+    }
+    char *copy = lua_newuserdatauv(L, ROW * (size_t)c->size, 0);
+    memcpy(copy, texts, ROW * (size_t)c->size);
+    free(texts);
+    lm_raisetexts(L, c->size, copy);
 }
 
 bool lm_compares(const lm_comm *c, bool always)
@@ -146,7 +149,7 @@ void lm_agree(lua_State *L, lm_comm *c, const lm_intent *intent, bool always)
         return;
     }
     c->record->agreed++;
-    uint64_t mine = intent->mistake ? UINT64_MAX : signature(intent), both[3] = {mine, intent->mistake ? mine : ~mine};
+    uint64_t mine = intent->mistake ? UINT64_MAX : lm_signature(intent), both[3] = {mine, intent->mistake ? mine : ~mine};
     if (!lm_guarded) lm_mpi(L, MPI_Allreduce(MPI_IN_PLACE, both, 2, MPI_UINT64_T, MPI_MAX, c->payload), intent->call);
     else if (!lm_reduceguarded(L, c, both, intent->call)) lm_raisestop(L, true);
     if (both[0] != ~both[1]) disagree(L, c, intent);

@@ -34,6 +34,9 @@ typedef struct call {
     lua_State *L;
     lm_request *request; /* of a nonblocking call, once it is made; it lies at request_at on the stack */
     int request_at;
+    struct postponed *postponed;
+    bool compares;
+    uint64_t also, remainder;
     const char *mistake;
     int send_arg, recv_arg;  /* stack indices of the arguments; 0: this call has none */
     lm_array *send, *recv;   /* NULL: not given, not used here, or IN_PLACE */
@@ -257,16 +260,68 @@ static void call_buffers(call *k)
 
 static void call_wait(call *k) { lm_wait(k->L, k->name, k->binding->has_root ? "root" : NULL, k->root, -1); }
 
-/* A nonblocking call cannot wait for the others' opinion: its mistakes raise here alone. */
+static lm_intent call_intent(const call *k)
+{
+    const char *op = k->op_arg && k->opid < LM_OPS ? lm_opnames[k->opid] : NULL;
+    return (lm_intent){k->name, op, k->binding->has_root ? k->root : -1, k->dtype, k->block, k->also, k->mistake};
+}
+
+/* A nonblocking call that begins when its turn comes. */
+typedef struct postponed {
+    lm_turn turn;
+    call k;
+    int (*call)(call *k);
+    bool owns_type;
+} postponed;
+
+static int postponed_begin(lm_turn *t, MPI_Comm comm)
+{
+    postponed *p = (postponed *)t;
+    p->k.comm = comm;
+    int code = p->call(&p->k);
+    if (p->owns_type) MPI_Type_free(&p->k.type);
+    return code;
+}
+
+/* Prepares the turn of the request on top of the stack, with all that the call has at this moment. */
+static void call_postpone(call *k)
+{
+    postponed *p = k->postponed = lua_newuserdatauv(k->L, sizeof *p, 0);
+    lm_keep(k->L);
+    *p = (postponed){{.request = k->request, .c = k->c, .intent = call_intent(k), .remainder = k->remainder, .begin = postponed_begin}, *k, k->row->call, false};
+    p->turn.intent.varies = k->binding->varies && !k->op_arg;
+    p->turn.intent.rows = k->sendcounts && k->recvcounts ? -1 : k->count;
+    p->turn.intent.counts = k->sendcounts ? k->sendcounts : k->recvcounts;
+}
+
+/* The others learn of the mistake when they wait for their requests. */
+static _Noreturn void call_fail(call *k)
+{
+    lua_State *L = k->L;
+    if (k->compares) {
+        k->request = lm_newrequest(L, 1, k->name, NULL, 0, -1);
+        k->request->observed = true;
+        lua_pushstring(L, k->mistake);
+        k->mistake = lua_tostring(L, -1);
+        lm_keep(L);
+        call_postpone(k);
+        lm_openturn(L, k->request, &k->postponed->turn, true);
+    }
+    luaL_error(L, "%s", k->mistake);
+    abort();
+}
+
+/* Nonblocking calls ask the others later. */
 static void call_agree(call *k, bool always, uint64_t also)
 {
+    k->also = also;
     if (k->binding->nonblocking) {
-        if (k->mistake) luaL_error(k->L, "%s", k->mistake);
+        k->compares = lm_compares(k->c, always);
+        if (k->mistake) call_fail(k);
         return;
     }
     call_wait(k);
-    lm_intent intent = {k->name, k->op_arg && k->opid < LM_OPS ? lm_opnames[k->opid] : NULL,
-                        k->binding->has_root ? k->root : -1, k->dtype, k->block, also, k->mistake};
+    lm_intent intent = call_intent(k);
     lm_agree(k->L, k->c, &intent, always);
 }
 
@@ -292,6 +347,10 @@ static void call_request(call *k)
     else lua_pushnil(L);
     lua_setiuservalue(L, k->request_at, 2);
     k->request = r;
+    call_postpone(k);
+    call *later = &k->postponed->k;
+    k->postponed->owns_type = later->type != lm_mpitype(later->dtype) && later->type != MPI_BYTE;
+    if (k->postponed->owns_type) MPI_Type_dup(k->type, &later->type);
 }
 
 #define EAGER_BLOCK 4000 /* bytes; MPI itself is safe from blocks of different sizes up to here */
@@ -301,8 +360,11 @@ static bool call_is_large(const call *k) { return k->binding->varies || k->block
 /* Hands the call to MPI. */
 static int call_mpi(call *k)
 {
-    if (k->binding->nonblocking) call_request(k);
     call_wait(k);
+    if (k->binding->nonblocking) {
+        call_request(k);
+        return MPI_SUCCESS;
+    }
     lm_waits.moving = call_is_large(k); /* the ranks have agreed, so all of them are here */
     return k->row->call(k);
 }
@@ -314,7 +376,6 @@ static int call_pieces(call *k, int64_t n)
 {
     enum { PIECE = 1 << 30 };
     int size = lm_dtypes[k->dtype].size, code = MPI_SUCCESS;
-    if (k->binding->nonblocking) return luaL_error(k->L, "%s: more than 2^31 elements; the blocking call takes them", k->name);
     for (int64_t at = 0; at < n && code == MPI_SUCCESS; at += PIECE) {
         call piece = *k;
         if (k->sendbuf != MPI_IN_PLACE) piece.sendbuf = (const char *)k->sendbuf + at * size;
@@ -377,6 +438,7 @@ static int call_fold(call *k, const lm_array *like)
     lm_endspan(&span);
     k->request = g.request;
     k->request_at = g.request_at;
+    k->postponed = g.postponed;
     if (!k->binding->nonblocking) {
         lm_mpi(L, code, k->name);
         fold_finish(L, f, k->op_arg);
@@ -496,20 +558,30 @@ static int64_t *counts_ask(call *k, int64_t mine)
     return parts;
 }
 
-/* Scatterv, Gatherv, Allgatherv: one side has the rows of all ranks. */
-static void counts_of_all(call *k, int arg)
+/* What one rank's count of rows for another adds to a sum that is to be zero. */
+static uint64_t count_share(int from, int to, int rows) { return lm_mix(lm_mix(lm_mix(1, (uint64_t)from), (uint64_t)to), (uint64_t)rows); }
+
+/* Scatterv, Gatherv, Allgatherv: one side has the rows of all ranks. Returns a digest of counts that are the same on all
+   ranks. */
+static uint64_t counts_of_all(call *k, int arg)
 {
     bool scatters = k->row->use == SEND_AT_ROOT;
     const lm_array *part = scatters ? k->recv : k->send;
     int64_t mine = part ? array_rows(part) : -1, total; /* -1: in place, the part lies in the whole */
     int64_t *parts = counts_ask(k, mine);
     k->count = mine < 0 ? 0 : (int)mine;
-    if (!(scatters ? k->sends : k->receives)) return;
+    if (mine >= 0) k->remainder = count_share(0, k->c->rank, k->count);
+    if (!(scatters ? k->sends : k->receives)) return 0;
     int *counts = counts_read(k, arg, parts, &total);
     if (k->made && !k->mistake) call_make(k, total);
     counts_fit(k, scatters ? k->send : k->recv, scatters ? k->send_arg : k->recv_arg, scatters ? "send" : "recv", total);
+    if (mine < 0) k->remainder = count_share(0, k->c->rank, counts[k->c->rank]);
+    uint64_t digest = 0;
+    for (int r = 0; r < k->c->size; r++) digest += count_share(0, r, counts[r]);
+    if (k->c->rank == k->root) k->remainder -= digest;
     if (scatters) k->sendcounts = counts, k->senddispls = counts + k->c->size;
     else k->recvcounts = counts, k->recvdispls = counts + k->c->size;
+    return k->binding->has_root ? 0 : digest;
 }
 
 /* Alltoallv: what this rank receives is what the others send it. */
@@ -534,6 +606,9 @@ static void counts_of_pairs(call *k, int send_counts, int recv_counts)
     k->recvdispls = k->recvcounts + n;
     if (k->made && !k->mistake) call_make(k, total);
     counts_fit(k, k->recv, k->recv_arg, "recv", total);
+    const int *sent = k->in_place ? k->recvcounts : k->sendcounts;
+    for (int r = 0; r < n; r++)
+        k->remainder += count_share(k->c->rank, r, sent[r]) - count_share(r, k->c->rank, k->recvcounts[r]);
 }
 
 /* Reduce_scatter: counts are the same everywhere, equal parts when left out; for MPI in elements. Returns a digest. */
@@ -584,10 +659,10 @@ static int call_varying(call *k)
                        (lua_Integer)row_elements(k->recv), (lua_Integer)row_elements(k->send));
     }
     if (k->op_arg) call_reducible(k, a);
-    call_agree(k, true, 0);
+    if (!k->binding->nonblocking) call_agree(k, true, 0);
     if (k->op_arg) also = counts_of_parts(k, recv_counts);
     else if (m && n) counts_of_pairs(k, send_counts, recv_counts);
-    else counts_of_all(k, m ? send_counts : recv_counts);
+    else also = counts_of_all(k, m ? send_counts : recv_counts);
     call_agree(k, true, also);
     call_buffers(k);
     if (k->op_arg) return call_reduce(k);
@@ -608,6 +683,8 @@ static int call_equal(call *k)
         call_make(k, k->row->receives == k->row->sends ? first : k->row->receives == EACH ? first * n : first / n);
     }
     call_fit(k, k->row->receives == EACH ? k->block * n : k->block);
+    if (k->binding->nonblocking && k->op_arg && k->block > INT_MAX)
+        lm_mistake(k->L, &k->mistake, k->send ? k->send_arg : k->recv_arg, k->name, "more than 2^31 elements; the blocking call takes them");
     call_agree(k, lm_checking != LM_CHECK_NONE && call_is_large(k), 0);
     call_buffers(k);
     return k->op_arg ? call_reduce(k) : call_blocks(k);
@@ -635,7 +712,7 @@ static int collective(lua_State *L)
     lm_mpi(L, b->varies ? call_varying(&k) : call_equal(&k), k.name);
     if (b->nonblocking) {
         lua_pushvalue(L, k.request_at);
-        lm_openrequest(L, k.request, LM_COLLECTS);
+        lm_openturn(L, k.request, &k.postponed->turn, k.compares);
         return 1;
     }
     if (k.recv && !k.recv->contiguous && k.recvbuf) lm_unpack(k.recv, k.recvbuf);
@@ -663,6 +740,19 @@ static int barrier(lua_State *L)
     return 0;
 }
 
+static int ibarrier_begin(lm_turn *t, MPI_Comm comm) { return MPI_Ibarrier(comm, &t->request->mpi); }
+
+static int ibarrier(lua_State *L)
+{
+    lm_comm *c = lm_checkcomm(L, 1);
+    lm_request *r = lm_newrequest(L, 1, "ibarrier", NULL, 0, -1);
+    lm_turn *t = lua_newuserdatauv(L, sizeof *t, 0);
+    lm_keep(L);
+    *t = (lm_turn){.request = r, .c = c, .intent = {"ibarrier", NULL, -1, -1, -1, 0, NULL}, .begin = ibarrier_begin};
+    lm_openturn(L, r, t, lm_compares(c, false));
+    return 1;
+}
+
 static int in_place_tostring(lua_State *L)
 {
     lua_pushstring(L, in_place_kind.name);
@@ -685,5 +775,7 @@ void luaopen_collective(lua_State *L)
     }
     lua_pushcfunction(L, barrier);
     lua_setfield(L, -2, "barrier");
+    lua_pushcfunction(L, ibarrier);
+    lua_setfield(L, -2, "ibarrier");
     lua_pop(L, 1);
 }

@@ -4,6 +4,7 @@
 #include "error.h"
 #include "progress.h"
 #include "session.h"
+#include "turn.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -98,12 +99,15 @@ static lm_commrecord *record_named(const char *named)
 }
 
 /* The id comes from the communicator's first rank. Collective. */
-static lm_commrecord *record_new(lua_State *L, MPI_Comm comm, MPI_Comm payload, const char *named)
+static lm_commrecord *record_new(lua_State *L, MPI_Comm comm, const char *named, const char *call)
 {
     static uint64_t made;
     lm_commrecord *new = calloc(1, sizeof *new);
     if (!new) luaL_error(L, "not enough memory");
-    *new = (lm_commrecord){.next = records, .comm = comm, .payload = payload, .named = named};
+    *new = (lm_commrecord){.next = records, .comm = comm, .named = named};
+    int code = lm_makechannels(new);
+    if (code != MPI_SUCCESS) free(new);
+    lm_mpi(L, code, call);
     MPI_Comm_rank(comm, &new->rank);
     MPI_Comm_size(comm, &new->size);
     if (new->size > 1) {
@@ -152,10 +156,18 @@ static int records_end(void)
     return lines;
 }
 
+int lm_makechannels(lm_commrecord *r)
+{
+    int code = MPI_Comm_dup(r->comm, &r->payload);
+    return code == MPI_SUCCESS ? MPI_Comm_dup(r->comm, &r->later) : code;
+}
+
 void lm_renewcomm(lm_comm *c)
 {
     c->comm = c->record->comm;
     c->payload = c->record->payload;
+    c->later = c->record->later;
+    lm_leaveturns(c);
     c->letters = NULL;
     c->receives = 0;
     if (c->keeper) c->keeper->leave(c);
@@ -168,7 +180,6 @@ void lm_renewcomm(lm_comm *c)
 static lm_comm *comm_push(lua_State *L, lm_commrecord *record)
 {
     lm_comm *c = lm_new(L, &comm_kind, 3);
-    c->comm = c->payload = MPI_COMM_NULL;
     c->rank = record->rank;
     c->size = record->size;
     c->sent = lua_newuserdatauv(L, sizeof *c->sent * 3 * (size_t)c->size, 0);
@@ -183,9 +194,7 @@ static lm_comm *comm_push(lua_State *L, lm_commrecord *record)
 
 lm_comm *lm_newcomm(lua_State *L, MPI_Comm comm, const char *call)
 {
-    MPI_Comm payload;
-    lm_mpi(L, MPI_Comm_dup(comm, &payload), call);
-    return comm_push(L, record_new(L, comm, payload, NULL));
+    return comm_push(L, record_new(L, comm, NULL, call));
 }
 
 /* Pushes the object of one of MPI's own two communicators. Messages travel on duplicates, made once in a process, so
@@ -194,11 +203,10 @@ static void comm_pushnamed(lua_State *L, MPI_Comm original, const char *name)
 {
     lm_commrecord *record = record_named(name);
     if (!record) {
-        MPI_Comm comm, payload;
+        MPI_Comm comm;
         lm_mpi(L, MPI_Comm_dup(original, &comm), name);
-        lm_mpi(L, MPI_Comm_dup(original, &payload), name);
         MPI_Comm_set_name(comm, name);
-        record = record_new(L, comm, payload, name);
+        record = record_new(L, comm, name, name);
     }
     comm_push(L, record);
 }
@@ -352,10 +360,11 @@ static int comm_compare(lua_State *L)
 
 void lm_releasecomm(lua_State *L, lm_comm *c)
 {
-    MPI_Comm comm = c->comm, payload = c->payload;
-    c->comm = c->payload = MPI_COMM_NULL;
+    MPI_Comm comm = c->comm, payload = c->payload, later = c->later;
+    c->comm = c->payload = c->later = MPI_COMM_NULL;
     record_forget(c->record);
     c->record = NULL;
+    lm_mpi(L, MPI_Comm_free(&later), "free");
     lm_mpi(L, MPI_Comm_free(&payload), "free");
     lm_mpi(L, MPI_Comm_free(&comm), "free");
 }
@@ -372,6 +381,7 @@ static int comm_free(lua_State *L)
     if (c->record->named) return luaL_error(L, "%s cannot be freed", c->record->named);
     if (c->mapping) comm_refuse(L, 1, c);
     comm_agree(L, c, "free", NULL);
+    lm_endturns(L, c, "free");
     if (c->keeper) c->keeper->free(L, c);
     c->keeper = NULL;
     lm_releasecomm(L, c);

@@ -1,6 +1,6 @@
-/* Communicators. Each is two of MPI's: one for envelopes and collectives, one for what no receive of the user's may
+/* Communicators. Each is three of MPI's: one for envelopes and collectives; one for what no receive of the user's may
    match: the payloads that do not fit into an envelope, under their sequence number, and under tags behind those the
-   blocks that few ranks send to one another in collectives of values. */
+   blocks that few ranks send to one another in collectives of values; and one for nonblocking collectives. */
 #ifndef LM_COMM_H
 #define LM_COMM_H
 
@@ -13,7 +13,7 @@
 typedef struct lm_commrecord {
     struct lm_commrecord *next;
     struct lm_comm *object; /* NULL when collected */
-    MPI_Comm comm, payload; /* MPI_COMM_NULL: an interruption ended it */
+    MPI_Comm comm, payload, later; /* MPI_COMM_NULL: an interruption ended it */
     uint64_t id;            /* the same on all of its ranks, no other's; 0: of one rank */
     int rank, size;
     long agreed;            /* collectives compared between ranks so far */
@@ -34,11 +34,13 @@ typedef struct lm_keeper {
 typedef struct lm_comm {
     const lm_kind *kind;
     lm_commrecord *record;
-    MPI_Comm comm, payload; /* MPI_COMM_NULL when freed */
+    MPI_Comm comm, payload, later; /* MPI_COMM_NULL when freed */
     int rank, size;
     uint32_t *sent;    /* messages sent so far, by destination: their sequence numbers; lives in user value 1 */
     uint32_t *posted, *taken; /* envelopes sent and received so far, by rank; live there as well */
     struct lm_letter *letters; /* opened by a probe, not yet received; kept alive by the table in user value 2 */
+    struct lm_turn *turns, *last_turn; /* nonblocking collectives that have not begun, in their order */
+    unsigned collects;       /* nonblocking collectives that have not ended */
     unsigned receives;       /* nonblocking ones that wait for their envelope */
     const lm_keeper *keeper; /* NULL: nothing is kept */
     void *kept;              /* lives in user value 3 */
@@ -63,7 +65,7 @@ void lm_refusetask(lua_State *L, const lm_comm *c, const char *call);
 int lm_checkrank(lua_State *L, int arg, const lm_comm *c, const char *what, int otherwise);
 int lm_checktag(lua_State *L, int arg, int otherwise);
 
-/* Pushes a communicator made of `comm`, which it owns from then on, and a duplicate for payloads. Collective. */
+/* Pushes a communicator made of `comm`, which it owns from then on. Collective. */
 lm_comm *lm_newcomm(lua_State *L, MPI_Comm comm, const char *call);
 
 /* The same for MPI_COMM_NULL too, where it pushes nil: this rank was left out. */
@@ -79,6 +81,9 @@ static inline uint32_t lm_nextsequence(lm_comm *c, int dest) { return c->sent[de
 /* All that were made and not freed, and the one with an id, or NULL. */
 lm_commrecord *lm_firstrecord(void);
 lm_commrecord *lm_findrecord(uint64_t id);
+
+/* Makes the channels beside r->comm. Collective; MPI's code. */
+int lm_makechannels(lm_commrecord *r);
 
 /* Takes over what an interruption has made of the record: no messages have been sent or received. */
 void lm_renewcomm(lm_comm *c);

@@ -8,7 +8,7 @@ static MPI_Request *handles;
 static struct lm_request **owners, **ending;
 static int *indices;
 static MPI_Status *statuses;
-static int count, room;
+static int count, room, held;
 
 static void (*on_ended)(struct lm_request *r, int code, const MPI_Status *status);
 
@@ -23,13 +23,15 @@ static bool grow(void **array, size_t size)
 
 void lm_reservepending(lua_State *L)
 {
-    if (count + 16 <= room) return; /* a finalizer may open some before the request that room is made for */
+    if (count + held + 16 <= room) return; /* a finalizer may open some before the request that room is made for */
     if (!grow((void **)&handles, sizeof *handles) || !grow((void **)&owners, sizeof *owners) ||
         !grow((void **)&ending, sizeof *ending) || !grow((void **)&indices, sizeof *indices) ||
         !grow((void **)&statuses, sizeof *statuses))
         luaL_error(L, "not enough memory");
     room = 2 * room + 32;
 }
+
+void lm_holdpending(int n) { held += n; }
 
 bool lm_pend(struct lm_request *r, MPI_Request *handle)
 {

@@ -12,6 +12,9 @@ struct lm_request;
 /* Makes sure that two more handles find room; raises when memory is out. */
 void lm_reservepending(lua_State *L);
 
+/* Keeps room for n more handles that will be pended later, or no longer when n is negative. */
+void lm_holdpending(int n);
+
 /* Gives a handle into keeping, unless it is null: returns whether it was one. */
 bool lm_pend(struct lm_request *r, MPI_Request *handle);
 

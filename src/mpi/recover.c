@@ -132,10 +132,10 @@ static MPI_Comm replace(MPI_Comm old, MPI_Comm plain)
 static void renew(lm_commrecord *r, MPI_Comm plain)
 {
     if (plain == MPI_COMM_NULL) { /* some rank has it no more */
-        r->comm = r->payload = MPI_COMM_NULL;
+        r->comm = r->payload = r->later = MPI_COMM_NULL;
     } else {
         r->comm = replace(r->comm, plain);
-        MPI_Comm_dup(r->comm, &r->payload);
+        lm_makechannels(r);
     }
     r->excused = true;
     r->agreed = 0;

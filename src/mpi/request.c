@@ -57,8 +57,9 @@ static void request_finish(lm_request *r)
 {
     if (r->state == LM_MOVES) lm_moves--;
     r->state = LM_COMPLETE;
+    if (r->turn) r->c->collects--;
     request_unmark(r);
-    bool arrived = !r->refused && !r->cancelled && !r->no_memory && r->code == MPI_SUCCESS;
+    bool arrived = !(r->turn && r->turn->texts) && !r->refused && !r->cancelled && !r->no_memory && r->code == MPI_SUCCESS;
     if (r->array && arrived) {
         if (r->type == LM_RECEIVES && r->envelope->head.bytes <= LM_ROOM) memcpy(r->room, r->envelope->body, r->envelope->head.bytes);
         if (!r->array->contiguous) lm_unpack(r->array, r->room);
@@ -93,6 +94,10 @@ static void request_ended(lm_request *r, int code, const MPI_Status *status)
 {
     if (code != MPI_SUCCESS) r->code = code;
     if (--r->parts > 0) return;
+    if (r->turn && !r->turn->begun) {
+        lm_answered(r->turn);
+        return;
+    }
     bool received = r->type == LM_RECEIVES && r->state == LM_WAITS;
     if (received) r->c->receives--;
     if (received && r->code == MPI_SUCCESS) {
@@ -164,18 +169,42 @@ void lm_markarray(lua_State *L, lm_request *r, int index, bool receiving)
     lm_keep(L);
 }
 
-void lm_openrequest(lua_State *L, lm_request *r, int type)
+static void request_register(lua_State *L, lm_request *r)
 {
-    r->type = type;
-    list_add(&open, r);
-    lm_background = lm_pollseldom;
-    r->parts = lm_pend(r, &r->mpi) + lm_pend(r, &r->out.parts[0]) + lm_pend(r, &r->out.parts[1]);
-    if (!r->parts && type != LM_RECEIVES) request_finish(r);
-    /* last: when memory is out, the collector ends the request */
     lua_rawgetp(L, LUA_REGISTRYINDEX, &requests_key);
     lua_pushvalue(L, -2);
     lua_rawsetp(L, -2, r);
     lua_pop(L, 1);
+}
+
+static void request_list(lm_request *r, int type)
+{
+    r->type = type;
+    list_add(&open, r);
+    lm_background = lm_pollseldom;
+}
+
+void lm_openrequest(lua_State *L, lm_request *r, int type)
+{
+    request_list(r, type);
+    r->parts = lm_pend(r, &r->mpi) + lm_pend(r, &r->out.parts[0]) + lm_pend(r, &r->out.parts[1]);
+    if (!r->parts && type != LM_RECEIVES) request_finish(r);
+    request_register(L, r); /* last: when memory is out, the collector ends the request */
+}
+
+void lm_openturn(lua_State *L, lm_request *r, lm_turn *t, bool compares)
+{
+    request_register(L, r); /* first: when memory is out, nothing has been asked */
+    request_list(r, LM_COLLECTS);
+    r->turn = t;
+    lm_taketurn(t, compares);
+}
+
+void lm_requestbegun(lm_request *r, int code)
+{
+    r->code = code;
+    r->parts = lm_pend(r, &r->mpi);
+    if (!r->parts) request_finish(r);
 }
 
 /* --- results ---------------------------------------------------------------------------------------------- */
@@ -196,6 +225,7 @@ int lm_pushresult(lua_State *L, int index, lm_request *r)
     lm_mpi(L, r->code, r->call);
     if (r->abandoned) return luaL_error(L, "%s at %s was interrupted", r->call, *r->place ? r->place : "?");
     if (r->closed) return luaL_error(L, "%s at %s has been collected", r->call, *r->place ? r->place : "?");
+    if (r->turn && r->turn->texts) return lm_raisetexts(L, r->c->size, r->turn->texts);
     if (r->refused) return luaL_error(L, "%s", lm_pushrefusal(L, r->call, &r->envelope->head, r->from, r->array));
     if (r->no_memory) return luaL_error(L, "not enough memory");
     if (r->type != LM_RECEIVES) {
@@ -324,6 +354,8 @@ static int method_gc(lua_State *L)
     r->closed = true;
     r->buffer = NULL; /* its own finalizer may have run */
     request_close(r);
+    if (r->turn) free(r->turn->texts);
+    r->turn = NULL;
     list_remove(r); /* the registry goes with the Lua state */
     return 0;
 }
@@ -458,15 +490,6 @@ static int request_Irecv(lua_State *L)
     return 1;
 }
 
-static int request_ibarrier(lua_State *L)
-{
-    lm_comm *c = lm_checkcomm(L, 1);
-    lm_request *r = lm_newrequest(L, 1, "ibarrier", NULL, 0, -1);
-    lm_mpi(L, MPI_Ibarrier(c->comm, &r->mpi), "ibarrier");
-    lm_openrequest(L, r, LM_COLLECTS);
-    return 1;
-}
-
 /* --- the end ---------------------------------------------------------------------------------------------- */
 
 /* Ends what is open: sends are waited for, receives that nothing matched are cancelled. */
@@ -503,7 +526,6 @@ static const luaL_Reg comm_methods[] = {
     {"Isend", request_Isend},
     {"Issend", request_Issend},
     {"Irecv", request_Irecv},
-    {"ibarrier", request_ibarrier},
     {NULL, NULL},
 };
 

@@ -4,6 +4,7 @@
 #define LM_REQUEST_H
 
 #include "message.h"
+#include "turn.h"
 
 typedef struct lm_mark {
     lm_block *block; /* NULL: nothing marked */
@@ -37,6 +38,7 @@ typedef struct lm_request {
     lm_arrival from;
     void (*finish)(lua_State *L, struct lm_request *r, int index); /* runs once, when the script asks; may raise */
     lm_mark marks[2];
+    lm_turn *turn; /* of a collective */
 } lm_request;
 
 /* Pushes a request that nothing has been started for. `comm` is the communicator's stack index. */
@@ -50,6 +52,12 @@ void lm_keep(lua_State *L);
 
 /* Puts a request that MPI has begun among the open ones. */
 void lm_openrequest(lua_State *L, lm_request *r, int type);
+
+/* The same for one that waits for its turn, which is asked for. */
+void lm_openturn(lua_State *L, lm_request *r, lm_turn *t, bool compares);
+
+/* Its turn has begun with r->mpi, or nothing if that is null. */
+void lm_requestbegun(lm_request *r, int code);
 
 /* The request at `index`, NULL when it is none. */
 lm_request *lm_testrequest(lua_State *L, int index);

@@ -1,0 +1,95 @@
+#include "turn.h"
+
+#include "pending.h"
+#include "progress.h"
+#include "request.h"
+#include "stop.h"
+
+/* --- beginning -------------------------------------------------------------------------------------------- */
+
+static void turn_begin(lm_turn *t)
+{
+    int code = t->request->code;
+    t->begun = true;
+    lm_holdpending(-1);
+    if (t->answer == LM_AGREED) code = t->begin(t, t->c->later);
+    else if (code == MPI_SUCCESS) code = lm_telltexts(t->c, &t->intent, t->request->place, &t->texts, &t->request->mpi);
+    lm_requestbegun(t->request, code);
+}
+
+/* Begins those in front that have their answer. */
+static void turns_go(lm_comm *c)
+{
+    static bool inside; /* MPI looks for something to do also in the calls made here */
+    if (inside) return;
+    inside = true;
+    while (c->turns && (c->turns->answer == LM_AGREED || c->turns->answer == LM_DIFFER)) {
+        lm_turn *t = c->turns;
+        c->turns = t->next;
+        turn_begin(t);
+    }
+    inside = false;
+}
+
+/* --- asking ----------------------------------------------------------------------------------------------- */
+
+static uint64_t weight_of(int rank) { return lm_mix(UINT64_MAX, (uint64_t)rank) | 1; }
+
+/* The share of a rank in a sum that is zero when all ranks have the same signature, and hardly ever otherwise. */
+static uint64_t share(const lm_turn *t)
+{
+    const lm_comm *c = t->c;
+    uint64_t weight = 0, mine = t->intent.mistake ? lm_mix(UINT64_MAX, (uint64_t)c->rank) : lm_signature(&t->intent);
+    if (c->rank > 0) return mine * weight_of(c->rank);
+    for (int r = 1; r < c->size; r++) weight -= weight_of(r);
+    return mine * weight;
+}
+
+static int turn_ask(lm_turn *t)
+{
+    lm_request *r = t->request;
+    t->c->record->agreed++;
+    t->words[0] = share(t);
+    t->words[1] = t->remainder;
+    /* in a guarded program a rank that is stopped joins with other words and the third one set */
+    int code = MPI_Iallreduce(MPI_IN_PLACE, t->words, 3, MPI_UINT64_T, MPI_SUM, t->c->payload, &r->mpi);
+    r->parts = lm_pend(r, &r->mpi);
+    return code;
+}
+
+void lm_taketurn(lm_turn *t, bool compares)
+{
+    lm_comm *c = t->c;
+    if (c->turns) c->last_turn->next = t;
+    else c->turns = t;
+    c->last_turn = t;
+    c->collects++;
+    lm_holdpending(1);
+    if (!compares) t->answer = LM_AGREED;
+    else if ((t->request->code = turn_ask(t)) != MPI_SUCCESS) t->answer = LM_DIFFER;
+    turns_go(c);
+}
+
+void lm_answered(lm_turn *t)
+{
+    bool same = t->request->code == MPI_SUCCESS && t->words[0] == 0 && t->words[1] == 0;
+    t->answer = t->words[2] ? LM_STOPPED : same ? LM_AGREED : LM_DIFFER;
+    turns_go(t->c);
+}
+
+/* --- the end ---------------------------------------------------------------------------------------------- */
+
+void lm_endturns(lua_State *L, lm_comm *c, const char *call)
+{
+    lm_wait(L, call, NULL, 0, -1);
+    while (c->collects > 0) {
+        lm_poll();
+        if (lm_stopping()) lm_raisestop(L, true);
+    }
+}
+
+void lm_leaveturns(lm_comm *c)
+{
+    for (; c->turns; c->turns = c->turns->next) lm_holdpending(-1);
+    c->collects = 0;
+}
