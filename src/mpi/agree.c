@@ -23,11 +23,21 @@ static uint64_t mix_text(uint64_t h, const char *s)
     return h;
 }
 
-uint64_t lm_signature(const lm_intent *i)
+static uint64_t signature(const lm_intent *i)
 {
     uint64_t h = mix_text(mix_text(1, i->call), i->op);
     h = lm_mix(lm_mix(lm_mix(lm_mix(h, (uint64_t)i->root), (uint64_t)i->dtype), (uint64_t)i->count), i->also);
     return h == UINT64_MAX ? 0 : h; /* UINT64_MAX says: a mistake */
+}
+
+static uint64_t weight_of(int rank) { return lm_mix(UINT64_MAX, (uint64_t)rank) | 1; }
+
+uint64_t lm_share(const lm_comm *c, const lm_intent *i)
+{
+    uint64_t weight = 0, mine = i->mistake ? lm_mix(UINT64_MAX, (uint64_t)c->rank) : signature(i);
+    if (c->rank > 0) return mine * weight_of(c->rank);
+    for (int r = 1; r < c->size; r++) weight -= weight_of(r);
+    return mine * weight;
 }
 
 static void add(char *to, size_t room, const char *format, ...)
@@ -149,8 +159,13 @@ void lm_agree(lua_State *L, lm_comm *c, const lm_intent *intent, bool always)
         return;
     }
     c->record->agreed++;
-    uint64_t mine = intent->mistake ? UINT64_MAX : lm_signature(intent), both[3] = {mine, intent->mistake ? mine : ~mine};
-    if (!lm_guarded) lm_mpi(L, MPI_Allreduce(MPI_IN_PLACE, both, 2, MPI_UINT64_T, MPI_MAX, c->payload), intent->call);
-    else if (!lm_reduceguarded(L, c, both, intent->call)) lm_raisestop(L, true);
-    if (both[0] != ~both[1]) disagree(L, c, intent);
+    if (lm_guarded) { /* as nonblocking collectives do it, so that the one is told from the other */
+        uint64_t words[3] = {lm_share(c, intent)};
+        if (!lm_sumguarded(L, c, words, intent->call)) lm_raisestop(L, true);
+        if (words[0] || words[1]) disagree(L, c, intent);
+    } else {
+        uint64_t mine = intent->mistake ? UINT64_MAX : signature(intent), both[2] = {mine, intent->mistake ? mine : ~mine};
+        lm_mpi(L, MPI_Allreduce(MPI_IN_PLACE, both, 2, MPI_UINT64_T, MPI_MAX, c->payload), intent->call);
+        if (both[0] != ~both[1]) disagree(L, c, intent);
+    }
 }

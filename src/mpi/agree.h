@@ -29,8 +29,9 @@ bool lm_compares(const lm_comm *c, bool always);
    mistake raises on its own rank. */
 void lm_agree(lua_State *L, lm_comm *c, const lm_intent *intent, bool always);
 
-/* The parts of it, for calls that cannot wait for the others. A number that is the same for intents that are. */
-uint64_t lm_signature(const lm_intent *intent);
+/* The parts of it, for calls that cannot wait for the others. What a rank adds to a sum that is zero when all ranks have
+   the same intent, and hardly ever otherwise. */
+uint64_t lm_share(const lm_comm *c, const lm_intent *intent);
 
 /* Makes the hash of another number out of one. */
 static inline uint64_t lm_mix(uint64_t h, uint64_t x)

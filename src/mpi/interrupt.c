@@ -44,7 +44,7 @@ static void join(lm_commrecord *r)
     *j = (joined){joins, {0, 0, 1}, MPI_REQUEST_NULL};
     joins = j;
     r->agreed++;
-    MPI_Iallreduce(MPI_IN_PLACE, j->words, 3, MPI_UINT64_T, MPI_MAX, r->payload, &j->request);
+    MPI_Iallreduce(MPI_IN_PLACE, j->words, 3, MPI_UINT64_T, MPI_SUM, r->payload, &j->request);
 }
 
 static void joins_end(void)
@@ -74,12 +74,12 @@ static bool round_step(report own)
     return true;
 }
 
-bool lm_reduceguarded(lua_State *L, lm_comm *c, uint64_t words[3], const char *call)
+bool lm_sumguarded(lua_State *L, lm_comm *c, uint64_t words[3], const char *call)
 {
     MPI_Request request;
     int done = 0;
     words[2] = 0;
-    lm_mpi(L, MPI_Iallreduce(MPI_IN_PLACE, words, 3, MPI_UINT64_T, MPI_MAX, c->payload, &request), call);
+    lm_mpi(L, MPI_Iallreduce(MPI_IN_PLACE, words, 3, MPI_UINT64_T, MPI_SUM, c->payload, &request), call);
     for (;;) {
         int code = MPI_Test(&request, &done, MPI_STATUS_IGNORE);
         if (done) lm_mpi(L, code, call);

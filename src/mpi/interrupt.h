@@ -9,9 +9,9 @@
 
 #include "comm.h"
 
-/* The reduction (MAX) of words on c's second channel that opens a collective of guarded ranks; a third word is for
+/* The sum of words on c's second channel that opens a collective of guarded ranks; a third word is for
    this use. False: some rank is not coming. */
-bool lm_reduceguarded(lua_State *L, lm_comm *c, uint64_t words[3], const char *call);
+bool lm_sumguarded(lua_State *L, lm_comm *c, uint64_t words[3], const char *call);
 
 int luaopen_interrupt(lua_State *L); /* pushes the module mpi.interrupt */
 

@@ -33,23 +33,11 @@ static void turns_go(lm_comm *c)
 
 /* --- asking ----------------------------------------------------------------------------------------------- */
 
-static uint64_t weight_of(int rank) { return lm_mix(UINT64_MAX, (uint64_t)rank) | 1; }
-
-/* The share of a rank in a sum that is zero when all ranks have the same signature, and hardly ever otherwise. */
-static uint64_t share(const lm_turn *t)
-{
-    const lm_comm *c = t->c;
-    uint64_t weight = 0, mine = t->intent.mistake ? lm_mix(UINT64_MAX, (uint64_t)c->rank) : lm_signature(&t->intent);
-    if (c->rank > 0) return mine * weight_of(c->rank);
-    for (int r = 1; r < c->size; r++) weight -= weight_of(r);
-    return mine * weight;
-}
-
 static int turn_ask(lm_turn *t)
 {
     lm_request *r = t->request;
     t->c->record->agreed++;
-    t->words[0] = share(t);
+    t->words[0] = lm_share(t->c, &t->intent);
     t->words[1] = t->remainder;
     /* in a guarded program a rank that is stopped joins with other words and the third one set */
     int code = MPI_Iallreduce(MPI_IN_PLACE, t->words, 3, MPI_UINT64_T, MPI_SUM, t->c->payload, &r->mpi);
