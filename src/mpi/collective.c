@@ -288,7 +288,8 @@ static void call_postpone(call *k)
 {
     postponed *p = k->postponed = lua_newuserdatauv(k->L, sizeof *p, 0);
     lm_keep(k->L);
-    *p = (postponed){{.request = k->request, .c = k->c, .intent = call_intent(k), .remainder = k->remainder, .begin = postponed_begin}, *k, k->row->call, false};
+    *p = (postponed){.k = *k, .call = k->row->call};
+    p->turn = (lm_turn){.request = k->request, .c = k->c, .intent = call_intent(k), .remainder = k->remainder, .begin = postponed_begin};
     p->turn.intent.varies = k->binding->varies && !k->op_arg;
     p->turn.intent.rows = k->sendcounts && k->recvcounts ? -1 : k->count;
     p->turn.intent.counts = k->sendcounts ? k->sendcounts : k->recvcounts;

@@ -40,6 +40,7 @@ typedef struct lm_comm {
     uint32_t *posted, *taken; /* envelopes sent and received so far, by rank; live there as well */
     struct lm_letter *letters; /* opened by a probe, not yet received; kept alive by the table in user value 2 */
     struct lm_turn *turns, *last_turn; /* nonblocking collectives that have not begun, in their order */
+    bool beginning;          /* the first of them is handed to MPI just now */
     unsigned collects;       /* nonblocking collectives that have not ended */
     unsigned receives;       /* nonblocking ones that wait for their envelope */
     const lm_keeper *keeper; /* NULL: nothing is kept */

@@ -20,15 +20,14 @@ static void turn_begin(lm_turn *t)
 /* Begins those in front that have their answer. */
 static void turns_go(lm_comm *c)
 {
-    static bool inside; /* MPI looks for something to do also in the calls made here */
-    if (inside) return;
-    inside = true;
+    if (c->beginning) return; /* MPI looks for something to do also in the calls made here */
+    c->beginning = true;
     while (c->turns && (c->turns->answer == LM_AGREED || c->turns->answer == LM_DIFFER)) {
         lm_turn *t = c->turns;
         c->turns = t->next;
         turn_begin(t);
     }
-    inside = false;
+    c->beginning = false;
 }
 
 /* --- asking ----------------------------------------------------------------------------------------------- */
@@ -39,7 +38,7 @@ static int turn_ask(lm_turn *t)
     t->c->record->agreed++;
     t->words[0] = lm_share(t->c, &t->intent);
     t->words[1] = t->remainder;
-    /* in a guarded program a rank that is stopped joins with other words and the third one set */
+    /* where blocking collectives are interrupted, a rank may join in with the third word set, to say that it stops */
     int code = MPI_Iallreduce(MPI_IN_PLACE, t->words, 3, MPI_UINT64_T, MPI_SUM, t->c->payload, &r->mpi);
     r->parts = lm_pend(r, &r->mpi);
     return code;
