@@ -342,7 +342,9 @@ static void request_close(lm_request *r)
         return;
     }
     if (!r->observed && r->era == era) remember(r); /* an interruption may have kept the script from waiting */
-    lm_wait(NULL, "the end of its program: a request is open", NULL, 0, -1);
+    static char end[160];
+    snprintf(end, sizeof end, "the end of its program: %s at %s is open", r->call, *r->place ? r->place : "?");
+    lm_wait(NULL, end, NULL, 0, -1);
     if (r->type == LM_RECEIVES && r->state == LM_WAITS) request_cancel(r);
     while (!lm_requestover(r)) lm_poll();
 }
