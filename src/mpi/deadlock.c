@@ -129,7 +129,8 @@ static bool board_round(void)
 /* STILL: every rank of this machine has looked again and again at the same wait since `since`, for long enough. */
 static enum { CHANGES, SAME, STILL } board_watch(double now)
 {
-    bool same = true;
+    static bool noise; /* the last time looks had work at the end: once that may be the machine's doing */
+    bool same = true, worked = false;
     for (int r = 0; r < ranks; r++) {
         uint32_t waits = atomic_load(&entries[r].waits);
         if (waits == 0 || waits != before[r].waits || atomic_load(&entries[r].moving)) same = false;
@@ -137,10 +138,12 @@ static enum { CHANGES, SAME, STILL } board_watch(double now)
     if (same && board_round()) rounds++;
     if (same && (rounds < ROUNDS || now - since < QUIET)) return SAME;
     for (int r = 0; r < ranks && same && !whole; r++)
-        same = (atomic_load(&entries[r].works) - before[r].works) * FEW <= atomic_load(&entries[r].looks) - before[r].looks;
-    if (same) return STILL;
+        worked = worked || (atomic_load(&entries[r].works) - before[r].works) * FEW > atomic_load(&entries[r].looks) - before[r].looks;
+    bool forgiven = same && worked && !noise;
+    noise = worked;
+    if (same && !worked) return STILL;
     board_restart(now);
-    return CHANGES;
+    return forgiven ? SAME : CHANGES;
 }
 
 /* What every rank of this machine waits in. */
