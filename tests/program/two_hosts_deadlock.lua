@@ -1,7 +1,7 @@
 -- Four ranks on two hosts that wait for one of them for longer than it takes to find a deadlock, and then for one another.
--- run: tests/two_hosts 2 $luampi $file
+-- run: LUAMPI_LIMIT=100 tests/two_hosts 2 $luampi $file
 -- matches: luampi: deadlock: no rank can go on.*rank 0 waits in comm:recv%(source=1%).*rank 2 waits in comm:recv%(source=0%).*rank 3 has finished
--- within: 60
+-- within: 110
 -- exit: 1
 -- once: two hosts: everybody has waited
 -- once: rank 1 waits in comm:barrier() at tests/program/two_hosts_deadlock.lua:
