@@ -108,6 +108,17 @@ function TestDifferent:test_a_mistake_raises_at_once_where_it_is_made_and_late_o
     end
 end
 
+function TestDifferent:test_rows_beyond_an_int_are_a_mistake()
+    local many = array.zeros {2^31 + 2, 0}
+    if rank == last then lu.assertStrContains(message(comm.Igatherv, comm, many), "more than 2^31 rows")
+    else
+        local whole, counts = rank == 0 and array.zeros {2 * size, 0} or nil, {}
+        for r = 1, size do counts[r] = 2 end
+        lu.assertStrContains(late(comm, "Igatherv", array.zeros {2, 0}, whole, counts), "more than 2^31 rows")
+    end
+    works(comm)
+end
+
 function TestDifferent:test_mistakes_on_all_ranks_raise_at_once()
     for _ = 1, 3 do lu.assertStrContains(message(comm.Ibcast, comm, {}), "array expected, got table") end
     works(comm)

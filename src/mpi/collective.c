@@ -570,6 +570,8 @@ static uint64_t counts_of_all(call *k, int arg)
     const lm_array *part = scatters ? k->recv : k->send;
     int64_t mine = part ? array_rows(part) : -1, total; /* -1: in place, the part lies in the whole */
     int64_t *parts = counts_ask(k, mine);
+    if (mine > INT_MAX)
+        lm_mistake(k->L, &k->mistake, scatters ? k->recv_arg : k->send_arg, k->name, "more than 2^31 rows; send fewer and longer ones");
     k->count = mine < 0 ? 0 : (int)mine;
     if (mine >= 0) k->remainder = count_share(0, k->c->rank, k->count);
     if (!(scatters ? k->sends : k->receives)) return 0;
@@ -684,7 +686,7 @@ static int call_equal(call *k)
         call_make(k, k->row->receives == k->row->sends ? first : k->row->receives == EACH ? first * n : first / n);
     }
     call_fit(k, k->row->receives == EACH ? k->block * n : k->block);
-    if (k->binding->nonblocking && k->op_arg && k->block > INT_MAX)
+    if (k->binding->nonblocking && k->op_arg && k->block > INT_MAX && lm_isnative(k->opid, k->dtype))
         lm_mistake(k->L, &k->mistake, k->send ? k->send_arg : k->recv_arg, k->name, "more than 2^31 elements; the blocking call takes them");
     call_agree(k, lm_checking != LM_CHECK_NONE && call_is_large(k), 0);
     call_buffers(k);
