@@ -112,6 +112,16 @@ function TestMaps:test_a_loop_may_be_left_and_its_error_is_the_bodys()
     lu.assertEquals(comm:allreduce(1), size)
 end
 
+-- Rank 0 takes in what comes between any two instructions, also while it is the last one to make a part's communicator.
+function TestMaps:test_making_the_communicator_of_a_part_is_no_message_of_the_pool()
+    local serve, ids = require "mpi.serve", {}
+    for r = 0, size - 1 do ids[r + 1] = r end
+    local own <close> = comm:dup()
+    if rank == 0 then lu.assertNil(serve.wait(own, "mpi.pool", 0.2)) end
+    local group <close> = serve.group(own, ids)
+    lu.assertEquals(group:allreduce(1), size)
+end
+
 function TestMaps:test_an_error_in_a_task_has_its_index()
     on_parts(function (part)
         for _, call in ipairs {"map", "starmap"} do

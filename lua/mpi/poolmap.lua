@@ -13,8 +13,6 @@ local serve = require "mpi.serve"
 local trace = require "mpi.trace"
 local complain = trace.complain
 
-local GROUP = 4 -- tag, while a communicator is made
-
 -- On every rank --------------------------------------------------------------------------------------------------
 
 -- The pool that this rank does tasks of: its communicator, those of parts in the order in which they were made, and
@@ -54,7 +52,7 @@ function operations.map(ids)
     local job, key = pool.prepared, table.concat(ids, ",")
     local group = pool.groups[key]
     if not group then
-        group = serve.group(pool.comm, ids, GROUP)
+        group = serve.group(pool.comm, ids)
         table.insert(pool.groups, group)
         pool.groups[key] = group
     end

@@ -263,7 +263,8 @@ static int serve_leave(lua_State *L)
 /* An interruption ends all pools. */
 static void memberships_forget(void) { memberships_leave(NULL); }
 
-/* group(comm, ranks, tag) → a communicator of the ranks in the list, which alone call */
+/* group(comm, ranks) → a communicator of the ranks in the list, which alone call. Open MPI makes it by messages that
+   receives and probes with ANY_TAG would match: `later` has none of these. */
 static int serve_group(lua_State *L)
 {
     lm_comm *c = lm_checkcomm(L, 1);
@@ -277,9 +278,9 @@ static int serve_group(lua_State *L)
     MPI_Group all, some;
     MPI_Comm new;
     lm_wait(L, "pool:map", NULL, 0, -1);
-    MPI_Comm_group(c->comm, &all);
+    MPI_Comm_group(c->later, &all);
     MPI_Group_incl(all, n, ranks, &some);
-    int code = MPI_Comm_create_group(c->comm, some, (int)luaL_checkinteger(L, 3), &new);
+    int code = MPI_Comm_create_group(c->later, some, 0, &new);
     MPI_Group_free(&some);
     MPI_Group_free(&all);
     lm_mpi(L, code, "group");
