@@ -592,6 +592,40 @@ function TestImap:test_large_results_of_a_stream_that_another_rank_reads()
     lu.assertEquals(count, rank == 0 and 300 or 0)
 end
 
+-- The other ranks send no more than some results ahead of the loop.
+function TestImap:test_a_loop_may_be_left_while_large_results_wait()
+    local large = ("x"):rep(300000)
+    local function task(i)
+        mpi.sleep(1e-3)
+        if i == 0 then error("bad", 0) end
+        return large
+    end
+    for _, stream in ipairs {false, true} do
+        for _, ordered in ipairs {false, true} do
+            local count = 0
+            for _ in comm:imap(task, stream and numbers(60) or 60, {ordered = ordered, schedule = not stream and "static" or nil, chunk = 1}) do
+                count = count + 1
+                if count == 1 then mpi.sleep(0.1) end
+                if count == 3 then break end
+            end
+            lu.assertEquals(count, rank == 0 and 3 or 0)
+        end
+    end
+    -- the last rank ends it, which begins with a task that takes longer
+    local items = {}
+    for i = 1, 60 do items[i] = i end
+    items[60 - 60 // size + 1] = 0
+    local e = failure(function ()
+        for i in comm:imap(function (i)
+            if i == 0 then mpi.sleep(0.1) end
+            return task(i)
+        end, items, {schedule = "static", ordered = true}) do
+            if i < 3 then mpi.sleep(0.06) end
+        end
+    end)
+    lu.assertEquals(e.message, "bad")
+end
+
 function TestImap:test_break_ends_it_on_all_ranks()
     for _, ordered in ipairs {false, true} do
         for _, items in ipairs {100000, numbers(100000)} do

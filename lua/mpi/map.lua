@@ -502,9 +502,21 @@ function results:work()
     return false
 end
 
+-- What has come and nobody wants any more is taken, too: its ranks may wait for that before they go on.
+function results:drop()
+    self.segments[0] = self.segment
+    for _, segment in next, self.segments do
+        local batch = segment.batch
+        if batch.from and batch.left > 0 then self.own:send(batch.bytes, batch.from, TAKEN) end
+        batch.left = 0
+    end
+    self.segments = {}
+end
+
 function results:finish()
     local own, h = self.own, self.h
     self.over = true
+    self:drop()
     while self.open > 0 do self:message() end
     for r = 0, own:size() - 1 do
         if r ~= self.rank then own:send(LAST, r, TAKEN) end
