@@ -215,6 +215,46 @@ function TestStop:test_a_pool_stops_and_the_next_one_works()
     end
 end
 
+function TestStop:test_many_communicators_are_made_anew()
+    local many = {}
+    for i = 1, 60 do many[i] = comm:dup() end
+    for _ = 1, 3 do stopped(function () comm:recv() end) end
+    for _, c in ipairs(many) do
+        lu.assertEquals(c:allreduce(1), size)
+        c:free()
+    end
+end
+
+function TestStop:test_the_collector_takes_no_communicator_while_others_are_made_anew()
+    local extra, steps, on = comm:cart {dims = {size}, periods = true}, 0, true
+    local held = rank ~= 1 and extra or nil
+    -- the collector is at work all the time; in the midst of it nothing holds the communicator on rank 1 any more
+    local function step()
+        setmetatable({}, {__gc = function ()
+            if not on then return end
+            steps = steps + 1
+            if steps == 2 then extra = nil end
+            step()
+        end})
+    end
+    local fine = interrupt.run(function ()
+        if rank == 0 then interrupt.stop() end
+        comm:recv()
+    end)
+    lu.assertFalse(fine)
+    if rank == 1 then
+        step()
+        collectgarbage("incremental", 4, 1000, 40)
+        collectgarbage "stop"
+        collectgarbage "restart"
+    end
+    interrupt.meet()
+    on = false
+    collectgarbage("incremental", 200, 100, 13)
+    lu.assertEquals(comm:allreduce(1), size)
+    if held then lu.assertStrContains(tostring(held), "mpi.comm") end
+end
+
 TestStuck = {}
 
 function TestStuck:test_ranks_that_wait_for_each_other_stop()

@@ -4,12 +4,28 @@
 #include "error.h"
 #include "progress.h"
 #include "request.h"
+#include "session.h"
 #include "topology.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 static void (*leavers[4])(void);
+
+/* Another step that takes a while begins: a job that goes from one to the next is not stuck. */
+static void recover_wait(void) { lm_wait(NULL, "the end of an interruption", NULL, 0, -1); }
+
+/* One rank that gave up here would leave the others waiting. */
+static void recover_check(int code)
+{
+    char reason[MPI_MAX_ERROR_STRING];
+    int length;
+    if (code == MPI_SUCCESS) return;
+    MPI_Error_string(code, reason, &length);
+    fprintf(stderr, "luampi: after an interruption a communicator cannot be made anew: %s\n", reason);
+    lm_abort(1);
+}
 
 /* --- sends that nobody waits for any more ------------------------------------------------------------------ */
 
@@ -95,7 +111,7 @@ static void drain_all(lua_State *L, MPI_Comm control)
     MPI_Request barrier = MPI_REQUEST_NULL;
     int met = 0;
     bool entered = false;
-    lm_wait(NULL, "the end of an interruption", NULL, 0, -1);
+    recover_wait();
     for (lm_commrecord *r = lm_firstrecord(); r; r = r->next) drain_letters(r);
     while (!met) {
         for (lm_commrecord *r = lm_firstrecord(); r; r = r->next) drain(r);
@@ -121,7 +137,7 @@ static MPI_Comm replace(MPI_Comm old, MPI_Comm plain)
     if (kind == MPI_CART) {
         MPI_Cartdim_get(old, &ndims);
         MPI_Cart_get(old, LM_MAXGRID, dims, periods, coords);
-        MPI_Cart_create(plain, ndims, dims, periods, 0, &new);
+        recover_check(MPI_Cart_create(plain, ndims, dims, periods, 0, &new));
         MPI_Comm_free(&plain);
     }
     MPI_Comm_get_name(old, name, &length);
@@ -135,7 +151,7 @@ static void renew(lm_commrecord *r, MPI_Comm plain)
         r->comm = r->payload = r->later = MPI_COMM_NULL;
     } else {
         r->comm = replace(r->comm, plain);
-        lm_makechannels(r);
+        recover_check(lm_makechannels(r));
     }
     r->excused = true;
     r->agreed = 0;
@@ -152,7 +168,7 @@ static int compare_ids(const void *a, const void *b)
 }
 
 /* Each rank tells which communicators it has; those that all their ranks have are made anew, in the same order
-   everywhere. */
+   everywhere. The collector must not take one in between. */
 static void renew_all(lua_State *L, MPI_Comm control)
 {
     int ranks, mine = 0, total = 0;
@@ -168,7 +184,7 @@ static void renew_all(lua_State *L, MPI_Comm control)
             continue;
         }
         MPI_Comm plain;
-        MPI_Comm_dup(MPI_COMM_SELF, &plain);
+        recover_check(MPI_Comm_dup(MPI_COMM_SELF, &plain));
         renew(r, plain);
     }
     lm_mpi(L, MPI_Allgather(&mine, 1, MPI_INT, counts, 1, MPI_INT, control), "interrupt");
@@ -184,7 +200,8 @@ static void renew_all(lua_State *L, MPI_Comm control)
         lm_commrecord *r = lm_findrecord(known[i]);
         if (r && !renewable(r)) r = NULL;
         MPI_Comm plain;
-        MPI_Comm_split(control, r && holders == r->size ? 0 : MPI_UNDEFINED, r ? r->rank : 0, &plain);
+        recover_wait();
+        recover_check(MPI_Comm_split(control, r && holders == r->size ? 0 : MPI_UNDEFINED, r ? r->rank : 0, &plain));
         if (r) renew(r, plain);
     }
     lua_pop(L, 3);
@@ -203,7 +220,10 @@ void lm_recover(lua_State *L, MPI_Comm control)
     lm_droprequests();
     drain_all(L, control);
     lm_abandonrequests();
+    bool collects = lua_gc(L, LUA_GCISRUNNING);
+    lua_gc(L, LUA_GCSTOP);
     renew_all(L, control);
+    if (collects) lua_gc(L, LUA_GCRESTART);
 }
 
 void luaopen_recover(lua_State *L)
