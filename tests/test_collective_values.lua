@@ -296,6 +296,18 @@ function TestReduce:test_scan_and_exscan_on_every_rank()
     end)
 end
 
+TestHooks = {}
+
+function TestHooks:test_a_hook_may_pack_while_a_value_is_on_its_way()
+    local list = {}
+    for i = 1, 5000 do list[i] = i * 0.5 end
+    debug.sethook(function () mpi.pack "something else" end, "cr")
+    local fine, value = pcall(comm.bcast, comm, rank == 0 and list or nil)
+    debug.sethook()
+    lu.assertTrue(fine, tostring(value))
+    lu.assertEquals(value, list)
+end
+
 TestManyCalls = {}
 
 -- The calls of a communicator are compared at first only; everything must be right afterwards too.

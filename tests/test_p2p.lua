@@ -338,4 +338,21 @@ function TestProbe:test_probes_in_any_order_keep_the_order_of_each_tag()
     end)
 end
 
+TestHooks = {}
+
+function TestHooks:test_a_hook_that_raises_loses_no_message_that_is_probed()
+    local text, inside = ("precious"):rep(1000), false
+    local request = comm:isend(text, rank, 3)
+    debug.sethook(function ()
+        local called = debug.getinfo(2, "f").func
+        if inside and called ~= debug.sethook then error("stopped by a hook", 0) end
+        inside = inside or called == comm.probe
+    end, "c")
+    local fine, status = pcall(comm.probe, comm, rank, 3)
+    debug.sethook()
+    lu.assertTrue(fine, tostring(status))
+    lu.assertEquals(comm:recv(rank, 3), text)
+    request:wait()
+end
+
 os.exit(lu.run())

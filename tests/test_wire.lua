@@ -495,6 +495,26 @@ function TestWireRefusals:test_after_a_refusal_everything_works_as_before()
     lu.assertEquals(travel(t), {a = {1, 2, 3}, b = "text"})
 end
 
+TestWireHooks = {}
+
+-- What is packed inside of a hook goes between two messages, never into the midst of one.
+function TestWireHooks:test_a_hook_may_pack_while_something_is_packed()
+    local big, shared = {}, {name = "shared"}
+    for i = 1, 50000 do big[i] = i * 0.5 end
+    for _, mask in ipairs {"c", "r"} do
+        package.loaded["a new module"] = {} -- the names of functions are listed anew
+        debug.sethook(function () mpi.pack {1, 2, {3}} end, mask)
+        local fine, text = pcall(mpi.pack, {shared, big, print, shared, big})
+        debug.sethook()
+        package.loaded["a new module"] = nil
+        lu.assertTrue(fine)
+        local value = mpi.unpack(text)
+        lu.assertIs(value[4], value[1])
+        lu.assertIs(value[5], value[2])
+        lu.assertEquals({#value[2], value[3], value[1].name}, {50000, print, "shared"})
+    end
+end
+
 TestWireArrays = {}
 
 function TestWireArrays:test_arrays_of_every_type_and_shape_travel()

@@ -31,7 +31,7 @@ static int buffer_new(lua_State *L)
 lm_buffer *lm_trybuffer(lua_State *L)
 {
     lua_pushcfunction(L, buffer_new);
-    if (lua_pcall(L, 0, 1, 0) == LUA_OK) return lua_touserdata(L, -1);
+    if (lm_quietcall(L, 0, 1) == LUA_OK) return lua_touserdata(L, -1);
     lua_pop(L, 1);
     lua_pushnil(L);
     return NULL;

@@ -1,5 +1,6 @@
 #include "object.h"
 
+#include <limits.h>
 #include <string.h>
 
 void *lm_check(lua_State *L, int arg, const lm_kind *kind)
@@ -63,6 +64,23 @@ void lm_addline(lua_State *L, luaL_Buffer *b, int n)
         luaL_tolstring(L, i, NULL);
         luaL_addvalue(b);
     }
+}
+
+/* Holds the place of the hook: ticks set theirs where there is none. */
+static void no_hook(lua_State *L, lua_Debug *at)
+{
+    (void)L;
+    (void)at;
+}
+
+int lm_quietcall(lua_State *L, int arguments, int results)
+{
+    lua_Hook hook = lua_gethook(L);
+    int mask = lua_gethookmask(L), count = lua_gethookcount(L);
+    lua_sethook(L, no_hook, LUA_MASKCOUNT, INT_MAX);
+    int status = lua_pcall(L, arguments, results, 0);
+    lua_sethook(L, hook, mask, count);
+    return status;
 }
 
 const char *lm_unknownoption(lua_State *L, int index, const char *const names[])

@@ -26,6 +26,10 @@ void *lm_check(lua_State *L, int arg, const lm_kind *kind);
 /* Pushes a new zeroed object with its metatable and `values` user values. */
 void *lm_new(lua_State *L, const lm_kind *kind, int values);
 
+/* As lua_pcall, without a handler; and no hook runs meanwhile, neither a script's nor a tick's: for what is done in the
+   midst of something else. */
+int lm_quietcall(lua_State *L, int arguments, int results);
+
 /* A userdata of which each state has one, in the registry under this address. That of the state which asked last is
    remembered: finding it in the registry takes a twentieth of a small message's time. */
 typedef struct lm_single {

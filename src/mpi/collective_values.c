@@ -52,7 +52,7 @@ static bool encode(lua_State *L, int index, lm_buffer *b)
         lua_pushcfunction(L, protected_encode);
         lua_pushvalue(L, index);
         lua_pushlightuserdata(L, b);
-        return lua_pcall(L, 2, 0, 0) == LUA_OK;
+        return lm_quietcall(L, 2, 0) == LUA_OK;
     }
 }
 

@@ -141,7 +141,7 @@ lm_letter *lm_openletter(lua_State *L, int comm, lm_comm *c, MPI_Message *messag
     comm = lua_absindex(L, comm);
     lua_pushcfunction(L, letter_new);
     lua_pushvalue(L, comm);
-    if (lua_pcall(L, 1, 2, 0) != LUA_OK) letter_refuse(L, c, message, from, call);
+    if (lm_quietcall(L, 1, 2) != LUA_OK) letter_refuse(L, c, message, from, call);
     lm_letter *new = lua_touserdata(L, -1);
     *new = (lm_letter){.from = from};
     lm_mpi(L, MPI_Mrecv(&new->envelope, LM_EAGER, MPI_BYTE, message, MPI_STATUS_IGNORE), call);

@@ -232,7 +232,7 @@ int lm_pushfieldname(lua_State *L, int index, bool refresh)
     bool running = lua_gc(L, LUA_GCISRUNNING);
     lua_gc(L, LUA_GCSTOP);
     lua_pushcfunction(L, fields_fill);
-    int status = lua_pcall(L, 0, 0, 0);
+    int status = lm_quietcall(L, 0, 0);
     if (running) lua_gc(L, LUA_GCRESTART);
     if (status != LUA_OK) {
         lua_pop(L, 1);
