@@ -20,8 +20,9 @@
 --- **Who does it.** `call` and its kin are done by every rank of the pool at once; in them the ranks may use collectives.
 --- What is submitted is done by whichever rank is free; a busy rank has one task more, so that it can go on at once, but
 --- none waits behind a long one while another rank is free. Rank 0 does tasks while it waits for results (not while a
---- wait is limited), and keeps giving the others work whatever it does; only inside one long call of a C function it
---- cannot. A task that only rank 0 can do, as all in a pool of one rank, is done when its future is asked for.
+--- wait is limited), and keeps giving the others work whatever it does, also while it waits for a message; only inside
+--- one collective, one long `send` or another long call of a C function it cannot. A task that only rank 0 can do, as all
+--- in a pool of one rank, is done when its future is asked for.
 ---
 --- **Parts.** `pool[2]` is rank 2 alone, `pool{0, 2}` are these two ranks, with the same methods. Lists are then by
 --- position in the part, as in its `ids`.

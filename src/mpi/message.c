@@ -6,6 +6,7 @@
 #include "progress.h"
 #include "recover.h"
 #include "stop.h"
+#include "tick.h"
 #include "wire.h"
 
 #include <stddef.h>
@@ -205,6 +206,15 @@ lm_arrival lm_takeletter(lua_State *L, int comm, lm_comm *c, lm_letter *l, lm_en
 
 /* --- receiving -------------------------------------------------------------------------------------------- */
 
+/* Waits for an envelope while something is to be served between looks, such as the tasks of a pool. */
+static void await_envelope(lua_State *L, lm_comm *c, const char *call, int source, int tag)
+{
+    for (int there = 0; !there && lm_ticking() > 0 && !lm_stopping();) {
+        lm_mpi(L, MPI_Iprobe(source, tag, c->comm, &there, MPI_STATUS_IGNORE), call);
+        if (!there) lm_tickwaiting(L);
+    }
+}
+
 /* Receives an envelope, or raises when this rank is to stop. */
 static void take_guarded(lua_State *L, lm_comm *c, const char *call, int source, int tag, lm_envelope *e,
                          const lm_outgoing *pending, MPI_Status *status)
@@ -231,6 +241,7 @@ lm_arrival lm_takeenvelope(lua_State *L, int comm, lm_comm *c, const char *call,
     lm_letter *opened = lm_matchletter(L, comm, c, source, tag, call);
     if (opened) return lm_takeletter(L, comm, c, opened, e);
     MPI_Status status;
+    if (lm_ticking() > 0 && !pending) await_envelope(L, c, call, source, tag);
     if (lm_guarded) {
         take_guarded(L, c, call, source, tag, e, pending, &status);
     } else {

@@ -6,6 +6,7 @@
 #include "progress.h"
 #include "status.h"
 #include "stop.h"
+#include "tick.h"
 #include "wire.h"
 
 #include <string.h>
@@ -216,10 +217,11 @@ static int probe(lua_State *L, const char *call, bool wait)
         int there = 1;
         MPI_Message message;
         MPI_Status status;
-        if (wait && !lm_guarded) lm_mpi(L, MPI_Mprobe(source, tag, c->comm, &message, &status), call);
+        if (wait && !lm_guarded && !lm_ticking()) lm_mpi(L, MPI_Mprobe(source, tag, c->comm, &message, &status), call);
         else do {
             lm_mpi(L, MPI_Improbe(source, tag, c->comm, &there, &message, &status), call);
             if (wait && !there && lm_stopping()) lm_raisestop(L, true);
+            if (wait && !there) lm_tickwaiting(L);
         } while (wait && !there);
         if (!there) {
             lua_pushnil(L);

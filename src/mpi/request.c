@@ -6,6 +6,7 @@
 #include "session.h"
 #include "status.h"
 #include "stop.h"
+#include "tick.h"
 #include "wire.h"
 
 #include <stdio.h>
@@ -256,6 +257,7 @@ void lm_waitrequest(lua_State *L, lm_request *r)
     while (!lm_requestover(r)) {
         lm_poll();
         if (lm_stopping()) lm_raisestop(L, true);
+        if (!lm_requestover(r)) lm_tickwaiting(L);
     }
 }
 

@@ -4,6 +4,7 @@
 #include "pending.h"
 #include "progress.h"
 #include "stop.h"
+#include "tick.h"
 
 /* The request in entry i of the list at arg 1, pushed; NULL when there is none. Anything else raises. */
 static lm_request *list_get(lua_State *L, lua_Integer i)
@@ -74,6 +75,7 @@ static lua_Integer list_await(lua_State *L, lua_Integer n, const char *call)
     lm_wait(L, call, NULL, 0, -1);
     while (!(i = list_any(L, n, &some_open)) && some_open) {
         if (lm_stopping()) lm_raisestop(L, true);
+        lm_tickwaiting(L);
     }
     return i;
 }

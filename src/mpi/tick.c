@@ -2,7 +2,9 @@
 
 #include "clock.h"
 #include "comm.h"
+#include "progress.h"
 #include "session.h"
+#include "stop.h"
 
 #include <lauxlib.h>
 #include <signal.h>
@@ -46,6 +48,17 @@ void lm_tick(lua_State *L)
 }
 
 double lm_ticking(void) { return shortest; }
+
+void lm_tickwaiting(lua_State *L)
+{
+    if (lm_onwait) lm_onwait();
+    if (lm_stopping() || !shortest) return;
+    lm_waiting waits = lm_waits;
+    unsigned idle = lm_idle;
+    lm_tick(L);
+    lm_waits = waits;
+    lm_idle = idle;
+}
 
 static void tick_hook(lua_State *L, lua_Debug *at)
 {

@@ -19,6 +19,10 @@ void lm_stoptick(lm_serve serve);
 void lm_tick(lua_State *L);
 double lm_ticking(void);
 
+/* The same between two looks of a wait, which goes on as if nothing had been. Where the wait may be left it must be
+   possible to raise here, too. */
+void lm_tickwaiting(lua_State *L);
+
 /* Called by a serve before it raises, on the thread that gets the error: the serve is called again after some
    instructions, each time after half as many, down to one, on every thread that runs, so that no code goes on by
    catching errors. It ends when the serve raises nothing, or here. */

@@ -81,11 +81,7 @@ static int serve_wait(lua_State *L)
         do {
             lm_mpi(L, MPI_Iprobe(MPI_ANY_SOURCE, wanted, c->comm, &there, &status), call);
             if (!there && lm_stopping()) lm_raisestop(L, true);
-            if (!there && lm_ticking() > 0) {
-                lm_waiting waits = lm_waits;
-                lm_tick(L);
-                lm_waits = waits;
-            }
+            if (!there) lm_tickwaiting(L);
         } while (!there && !(limited && MPI_Wtime() >= end));
         lm_waits.serving = lm_waits.limited = false;
     }
