@@ -215,6 +215,16 @@ function TestStop:test_a_pool_stops_and_the_next_one_works()
     end
 end
 
+function TestStop:test_an_operator_that_never_ends_stops()
+    for _, op in ipairs {function () while true do end end, mpi.op(function () while true do end end)} do
+        lu.assertFalse((outcome(function ()
+            if rank == 0 then interrupt.stop() end
+            comm:Allreduce(array.ones(3), nil, op)
+            while true do end -- on one rank nothing is to be combined
+        end)))
+    end
+end
+
 function TestStop:test_many_communicators_are_made_anew()
     local many = {}
     for i = 1, 60 do many[i] = comm:dup() end

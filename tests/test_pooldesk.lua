@@ -160,7 +160,11 @@ function TestFutures:test_a_running_task_can_be_cancelled()
             io.open(path, "w"):close()
             coroutine.wrap(function () while true do end end)()
         end
-        for _, f in ipairs {busy, asleep, threaded} do
+        local function receiving(path)
+            io.open(path, "w"):close()
+            comm:recv(0, 9)
+        end
+        for _, f in ipairs {busy, asleep, threaded, receiving} do
             local future = pool[1]:submit(f, gate)
             until_there(gate)
             os.remove(gate)

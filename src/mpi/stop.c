@@ -95,6 +95,13 @@ static void stop_serve(lua_State *L)
     if (lm_stopping()) lm_raisestop(L, false);
 }
 
+/* In an operator only the board tells who asks. */
+static void stop_operator(lua_State *L)
+{
+    stop_note(lm_boardstopped());
+    if (lm_stopping()) lm_raisestop(L, false);
+}
+
 int lm_raisestop(lua_State *L, bool waiting)
 {
     char place[256];
@@ -140,6 +147,7 @@ void lm_beginrun(void)
     lm_boardstate(LM_AT_WORK);
     running = 1;
     lm_onsignal = stop_look_in_signal;
+    lm_onoperator = stop_operator;
     lm_starttick(stop_serve, LOOK);
 }
 
@@ -147,6 +155,7 @@ void lm_endrun(lua_State *L, bool failed)
 {
     lm_stoptick(stop_serve);
     lm_onsignal = NULL;
+    lm_onoperator = NULL;
     running = 0;
     lm_relent(L, stop_serve);
     lm_boardstate(failed ? LM_AT_FAULT : LM_AT_END);

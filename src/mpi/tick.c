@@ -22,6 +22,7 @@ typedef struct served {
 } served;
 
 void (*lm_onsignal)(void);
+lm_serve lm_onoperator;
 
 static served list[SERVED];
 static double shortest; /* of the intervals, 0: none */
@@ -38,6 +39,7 @@ static bool may_serve(void) { return !lm_in_operator && !lm_isolated && !held; }
 
 void lm_tick(lua_State *L)
 {
+    if (lm_in_operator && lm_onoperator && !lm_isolated && !held) lm_onoperator(L);
     if (!may_serve()) return;
     double t = lm_now();
     for (int i = 0; i < SERVED; i++) {

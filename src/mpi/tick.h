@@ -36,6 +36,9 @@ void lm_releaseticks(void);
 /* Called in the timer's signal handler, or NULL. */
 extern void (*lm_onsignal)(void);
 
+/* The one that is served even while an operator runs inside MPI, so it must not use MPI; or NULL. */
+extern lm_serve lm_onoperator;
+
 /* The main thread, and threads as they run: coroutine.resume, wrap and close tell which one that is. */
 void luaopen_tick(lua_State *L);
 
