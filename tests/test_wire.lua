@@ -296,6 +296,20 @@ function TestWireTables:test_tables_nest_a_thousand_deep()
     lu.assertEquals(depth, 1000)
 end
 
+function TestWireTables:test_objects_nest_as_deep_as_tables()
+    local class, object, depth = mpi.register("test_wire.link", {}), nil, 0
+    for _ = 1, 1000 do object = setmetatable({inner = object}, class) end
+    object = travel(object)
+    while object do
+        lu.assertIs(getmetatable(object), class)
+        object, depth = object.inner, depth + 1
+    end
+    lu.assertEquals(depth, 1000)
+    local list = print
+    for _ = 1, 1000 do list = {list} end
+    lu.assertEquals(type(travel(list)), "table")
+end
+
 function TestWireTables:test_deeper_tables_are_refused_at_both_ends()
     local path = (".inner"):rep(10)
     assertRefused(nested(1001), "cannot send a table nested deeper than 1000 levels at value" .. path .. "…" .. path)

@@ -104,15 +104,21 @@ static uint64_t take_varint(decoder *D)
 
 #define SLOTS 4 /* of the stack that a level takes */
 
-static void open_container(decoder *D)
+/* Something of which a part may refer to another begins: makes room for what is referred to. */
+static void open_base(decoder *D)
 {
     lua_State *L = D->L;
-    if (++D->depth > DEEPEST) bad(D, "it is nested deeper than %d levels", DEEPEST);
-    if (D->depth % 4 == 1) luaL_checkstack(L, 4 * SLOTS + LUA_MINSTACK, NULL);
     if (D->base) return;
     D->base = lua_gettop(L) + 1;
     luaL_checkstack(L, LUA_MINSTACK + KEPT_0 + KEPT, NULL);
     lua_settop(L, D->base - 1 + KEPT_0 + KEPT);
+}
+
+static void open_container(decoder *D)
+{
+    if (++D->depth > DEEPEST) bad(D, "it is nested deeper than %d levels", DEEPEST);
+    if (D->depth % 4 == 1) luaL_checkstack(D->L, 4 * SLOTS + LUA_MINSTACK, NULL);
+    open_base(D);
 }
 
 /* Notes that the value on top, which stays there, began at this offset. */
@@ -322,7 +328,7 @@ static void decode_record(decoder *D, bool partial, bool referred)
 static void decode_object(decoder *D)
 {
     lua_State *L = D->L;
-    open_container(D);
+    open_base(D);
     decode_name(D);
     lm_toregistered(L);
     int lead = take_byte(D);
@@ -339,7 +345,6 @@ static void decode_object(decoder *D)
         lua_pop(L, 1);
     }
     lua_setmetatable(L, -2); /* last, so that no finalizer meets an object that is not complete */
-    D->depth--;
 }
 
 /* --- arrays and functions -------------------------------------------------------------------------------------- */
@@ -485,11 +490,10 @@ static void decode_value(decoder *D)
         lm_tomodule(L);
         break;
     case FIELD:
-        open_container(D); /* for the names, of which the second may be the first again */
+        open_base(D); /* for the names, of which the second may be the first again */
         decode_name(D);
         decode_name(D);
         lm_tofield(L);
-        D->depth--;
         break;
     case GLOBALS: lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_GLOBALS); break;
     default: D->p--; bad(D, "a value of unknown type %d", lead);
