@@ -12,9 +12,10 @@
 --- **Errors.** A wrong rank, root, tag or type of argument raises. In collectives all ranks raise the same error,
 --- also when they do not make the same call: operation, root, operator, dtype and count are compared before data
 --- moves, for the first 1000 calls of a communicator (option `--check=first`), for all (`--check=all`) or not at
---- all (`--check=none`). The `v` forms are always compared, and except with `none` arrays of more than 4000 bytes
---- on every rank. Where calls are not compared, ranks that do not make the same call may get an error, wrong
---- numbers, or wait for ever: `--check=all` finds out which.
+--- all (`--check=none`). The `v` forms are always compared, and except with `none` so are calls that move more than
+--- 4000 bytes, where blocks are joined or divided those of all ranks together. Where calls are not compared, ranks
+--- that do not make the same call may get an error, wrong numbers, or wait for ever, and with `none` overwrite
+--- memory: `--check=all` finds out which.
 ---
 --- `tostring` tells name, rank and size; `==` is true for the same communicator.
 

@@ -354,9 +354,23 @@ static void call_request(call *k)
     if (k->postponed->owns_type) MPI_Type_dup(k->type, &later->type);
 }
 
-#define EAGER_BLOCK 4000 /* bytes; MPI itself is safe from blocks of different sizes up to here */
+/* Reductions that MPI cannot do by itself and that cannot run a callback where they are. */
+static bool call_folds(const call *k)
+{
+    return k->op_arg && !lm_isnative(k->opid, k->dtype) && (k->binding->nonblocking || k->row->call == reduce_scatter);
+}
 
-static bool call_is_large(const call *k) { return k->binding->varies || k->block * lm_dtypes[k->dtype].size > EAGER_BLOCK; }
+/* Bytes. MPI writes a longer message behind a receive that is too short for it. */
+#define EAGER 4000
+
+/* Whether any of the call's messages may be longer than that: MPI's trees send many ranks' blocks as one, only
+   neighbours each block by itself. */
+static bool call_is_large(const call *k)
+{
+    bool many = k->row->sends == EACH || k->row->receives == EACH || call_folds(k);
+    int together = many && k->row->use != NEIGHBOURS ? k->parts : 1;
+    return k->binding->varies || k->block * lm_dtypes[k->dtype].size * together > EAGER;
+}
 
 /* Hands the call to MPI. */
 static int call_mpi(call *k)
@@ -413,8 +427,7 @@ static void fold_finish_request(lua_State *L, lm_request *r, int index)
     lua_settop(L, top);
 }
 
-/* Reductions that MPI cannot do by itself and that cannot run a callback where they are: all blocks come to all ranks,
-   which combine them in rank order; a raising operator raises on each. */
+/* All blocks come to all ranks, which combine them in rank order; a raising operator raises on each. */
 static int call_fold(call *k, const lm_array *like)
 {
     lua_State *L = k->L;
@@ -463,7 +476,7 @@ static int call_fold(call *k, const lm_array *like)
 static int call_reduce(call *k)
 {
     const lm_array *like = k->send ? k->send : k->recv;
-    if (!lm_isnative(k->opid, k->dtype) && (k->binding->nonblocking || k->row->call == reduce_scatter)) return call_fold(k, like);
+    if (call_folds(k)) return call_fold(k, like);
     lm_reduction r;
     lm_beginreduction(k->L, &r, k->op_arg, like);
     k->op = r.mpi;
