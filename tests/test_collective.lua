@@ -261,9 +261,55 @@ function TestVarying:test_Alltoallv_refuses_counts_that_do_not_fit_together()
     if size == 1 then lu.skip "one rank" end
     local ones, two = {}, {}
     for r = 1, size do ones[r], two[r] = 1, r == 1 and 2 or 1 end
-    lu.assertStrContains(message(comm.Alltoallv, comm, array.zeros(size), ones, array.zeros(size + 1), rank == 0 and two or ones), "counts[1] is 2, but the array on rank 0 has 1 rows")
+    lu.assertStrContains(message(comm.Alltoallv, comm, array.zeros(size), ones, array.zeros(size + 1), rank == 0 and two or ones), "counts[1] is 2, but rank 0 sends 1 rows")
     lu.assertStrContains(message(comm.Alltoallv, comm, array.zeros(size), two), ("send has %d rows, the counts make %d"):format(size, size + 1))
     lu.assertStrContains(message(comm.Alltoallv, comm, array.zeros(size)), "counts is missing")
+    lu.assertEquals(comm:allreduce(1), size)
+end
+
+function TestVarying:test_Alltoallv_in_place_exchanges_blocks_of_different_size()
+    everywhere(function (c)
+        local n, me = c:size(), c:rank()
+        -- ranks a and b exchange a + b rows
+        local counts, total = {}, 0
+        for r = 0, n - 1 do
+            counts[r + 1] = me + r
+            total = total + me + r
+        end
+        for _, name in ipairs {"Alltoallv", "Ialltoallv"} do
+            local a, untouched = guarded(total, "int32")
+            local i = 0
+            for r = 0, n - 1 do
+                for _ = 1, me + r do
+                    i = i + 1
+                    a[i] = me * 10 + r
+                end
+            end
+            local got = c[name](c, mpi.IN_PLACE, nil, a, counts)
+            if name == "Ialltoallv" then got = got:wait() end
+            lu.assertIs(got, a)
+            i = 0
+            for r = 0, n - 1 do
+                for _ = 1, me + r do
+                    i = i + 1
+                    lu.assertEquals(a[i], r * 10 + me)
+                end
+            end
+            untouched()
+        end
+    end)
+end
+
+function TestVarying:test_Alltoallv_in_place_refuses_counts_that_are_not_the_other_ranks()
+    if size == 1 then lu.skip "one rank" end
+    local counts, total = {}, size
+    for r = 1, size do counts[r] = 1 end
+    if rank == 0 then counts[size], total = 1000, total + 999 end
+    local memory = array.full(total + 1000, 7)
+    local problem = message(comm.Alltoallv, comm, mpi.IN_PLACE, nil, memory:slice(1, total), counts)
+    lu.assertStrContains(problem, ("[0] bad argument #4 to 'Alltoallv' (counts[%d] is 1000, but rank %d sends 1 rows)"):format(size, size - 1))
+    lu.assertStrContains(problem, ("[%d] bad argument #4 to 'Alltoallv' (counts[1] is 1, but rank 0 sends 1000 rows)"):format(size - 1))
+    lu.assertEquals(memory:sum(), 7 * (total + 1000))
     lu.assertEquals(comm:allreduce(1), size)
 end
 

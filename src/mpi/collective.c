@@ -535,8 +535,8 @@ static int *counts_read(call *k, int arg, const int64_t *parts, int64_t *total)
             if (!is || count < 0)
                 lm_mistake(L, &k->mistake, arg, k->name, "counts[%d] is not a count of rows", r + 1);
             else if (part >= 0 && part != count)
-                lm_mistake(L, &k->mistake, arg, k->name, "counts[%d] is %I, but the array on rank %d has %I rows", r + 1,
-                           (lua_Integer)count, r, (lua_Integer)part);
+                lm_mistake(L, &k->mistake, arg, k->name, k->row->call == alltoallv ? "counts[%d] is %I, but rank %d sends %I rows"
+                           : "counts[%d] is %I, but the array on rank %d has %I rows", r + 1, (lua_Integer)count, r, (lua_Integer)part);
         } else if (count < 0) {
             lm_mistake(L, &k->mistake, arg, k->name, "counts is missing");
         }
@@ -600,29 +600,29 @@ static uint64_t counts_of_all(call *k, int arg)
     return k->binding->has_root ? 0 : digest;
 }
 
-/* Alltoallv: what this rank receives is what the others send it. */
+/* Alltoallv: what this rank receives is what the others send it; in place it sends each as much as it receives. */
 static void counts_of_pairs(call *k, int send_counts, int recv_counts)
 {
     lua_State *L = k->L;
     int n = k->c->size;
     int64_t total, *parts = NULL;
+    int *sent = counts_read(k, k->in_place ? recv_counts : send_counts, NULL, &total);
     if (!k->in_place) {
-        k->sendcounts = counts_read(k, send_counts, NULL, &total);
-        k->senddispls = k->sendcounts + n;
+        k->sendcounts = sent;
+        k->senddispls = sent + n;
         counts_fit(k, k->send, k->send_arg, "send", total);
-        if (!k->binding->nonblocking) {
-            int64_t *sent = lua_newuserdatauv(L, sizeof *sent * 2 * (size_t)n, 0);
-            parts = sent + n;
-            for (int r = 0; r < n; r++) sent[r] = k->sendcounts[r];
-            call_wait(k);
-            lm_mpi(L, MPI_Alltoall(sent, 1, MPI_INT64_T, parts, 1, MPI_INT64_T, k->comm), k->name);
-        }
+    }
+    if (!k->binding->nonblocking) {
+        int64_t *mine = lua_newuserdatauv(L, sizeof *mine * 2 * (size_t)n, 0);
+        parts = mine + n;
+        for (int r = 0; r < n; r++) mine[r] = sent[r];
+        call_wait(k);
+        lm_mpi(L, MPI_Alltoall(mine, 1, MPI_INT64_T, parts, 1, MPI_INT64_T, k->comm), k->name);
     }
     k->recvcounts = counts_read(k, recv_counts, parts, &total);
     k->recvdispls = k->recvcounts + n;
     if (k->made && !k->mistake) call_make(k, total);
     counts_fit(k, k->recv, k->recv_arg, "recv", total);
-    const int *sent = k->in_place ? k->recvcounts : k->sendcounts;
     for (int r = 0; r < n; r++)
         k->remainder += count_share(k->c->rank, r, sent[r]) - count_share(r, k->c->rank, k->recvcounts[r]);
 }
