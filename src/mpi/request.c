@@ -356,8 +356,8 @@ static int method_gc(lua_State *L)
     if (lm_isolated) return 0;
     lm_request *r = lm_check(L, 1, &request_kind);
     r->closed = true;
-    r->buffer = NULL; /* its own finalizer may have run */
     request_close(r);
+    r->buffer = NULL; /* its own finalizer comes next */
     if (r->turn) free(r->turn->texts);
     r->turn = NULL;
     list_remove(r); /* the registry goes with the Lua state */
@@ -412,7 +412,7 @@ static int isend(lua_State *L, const char *call, lm_mode mode)
     lm_comm *c = lm_checkcomm(L, 1);
     luaL_checkany(L, 2);
     int dest = lm_checkrank(L, 3, c, "dest", MPI_UNDEFINED), tag = lm_checktag(L, 4, 0);
-    lm_buffer *b = lm_newbuffer(L);
+    lm_buffer *b = lm_newbuffer(L); /* before the request, which then is finalized before it */
     lm_request *r = lm_newrequest(L, 1, call, "dest", dest, tag);
     lua_rotate(L, -2, 1);
     lm_keep(L);
@@ -468,9 +468,11 @@ static int request_irecv(lua_State *L)
 {
     lm_comm *c = lm_checkcomm(L, 1);
     int source = lm_checkrank(L, 2, c, "source", MPI_ANY_SOURCE), tag = lm_checktag(L, 3, MPI_ANY_TAG);
+    lm_buffer *b = lm_newbuffer(L); /* before the request, which then is finalized before it */
     lm_request *r = lm_newrequest(L, 1, "irecv", "source", source, tag);
-    r->buffer = lm_newbuffer(L);
+    lua_rotate(L, -2, 1);
     lm_keep(L);
+    r->buffer = b;
     request_post(L, r);
     return 1;
 }
