@@ -81,6 +81,77 @@ function TestValues:test_irecv_takes_what_a_probe_has_opened()
     end)
 end
 
+-- Begins to send a value made of a module that the receiver is yet to load, under a new name: short, or for a payload.
+local modules = 0
+local function isend_module(c, dest, short, make)
+    modules = modules + 1
+    local module, name = {}, "module " .. modules .. ("x"):rep(short and 0 or 5000)
+    package.loaded[name] = module
+    local s = c:isend(make and make(module) or module, dest)
+    package.loaded[name] = nil
+    return s, module
+end
+
+-- Replaces the function by which values that travel by name are found, for the time of f(…).
+local function with_require(replacement, f, ...)
+    local original = require
+    require = replacement
+    local results = table.pack(pcall(f, ...))
+    require = original
+    assert(results[1], results[2])
+    return table.unpack(results, 2, results.n)
+end
+
+function TestValues:test_a_value_is_not_made_twice_at_once()
+    everywhere(function (c)
+        local right, left = ring(c)
+        for _, short in ipairs {true, false} do
+            local r, inner = c:irecv(left), nil
+            local s, module = isend_module(c, right, short, function (module) return {module, {"rest"}} end)
+            local value = with_require(function ()
+                inner = {message(r.wait, r), message(r.test, r), message(mpi.waitall, {r})}
+                return module
+            end, r.wait, r)
+            lu.assertEquals(value, {module, {"rest"}})
+            lu.assertIs((r:wait()), value)
+            local text = "irecv at tests/test_request.lua:%d+: its result is just being made"
+            for i = 1, 3 do lu.assertStrMatches(inner[i], text) end
+            s:wait()
+        end
+    end)
+end
+
+function TestValues:test_what_arrives_as_nil_stays_nil()
+    everywhere(function (c)
+        local right, left = ring(c)
+        for _, short in ipairs {true, false} do
+            local r = c:irecv(left)
+            local s = isend_module(c, right, short)
+            lu.assertNil((with_require(function () end, r.wait, r)))
+            local value, status = r:wait()
+            lu.assertNil(value)
+            lu.assertEquals(status.source, left)
+            s:wait()
+        end
+    end)
+end
+
+function TestValues:test_what_cannot_be_made_is_told_each_time()
+    everywhere(function (c)
+        local right, left = ring(c)
+        local r, times = c:irecv(left), 0
+        local s = isend_module(c, right, false)
+        with_require(function ()
+            times = times + 1
+            error "no such module"
+        end, function ()
+            for _ = 1, 2 do lu.assertStrContains(message(r.wait, r), "no such module") end
+        end)
+        lu.assertEquals(times, 1)
+        s:wait()
+    end)
+end
+
 TestArrays = {}
 
 function TestArrays:test_every_dtype_arrives_and_views_too()
@@ -292,6 +363,31 @@ function TestRequests:test_PROC_NULL()
     comm:isend({}, mpi.PROC_NULL):wait()
     comm:Isend(array.zeros(9000), mpi.PROC_NULL):wait()
     comm:Issend(array.zeros(9), mpi.PROC_NULL):wait()
+end
+
+function TestRequests:test_an_operator_that_raises_does_so_each_time()
+    local times = 0
+    local r = comm:Iallreduce(array.of {1, 2}, nil, function ()
+        times = times + 1
+        error("no sum", 0)
+    end)
+    if size == 1 then
+        lu.assertEquals((r:wait()):totable(), {1, 2})
+        return
+    end
+    for _ = 1, 3 do lu.assertEquals(message(r.wait, r), "no sum") end
+    lu.assertEquals(times, 1)
+end
+
+function TestRequests:test_an_operator_cannot_wait_for_its_own_result()
+    local r, inner
+    r = comm:Iallreduce(array.of {1}, nil, function (a, b)
+        inner = message(r.wait, r)
+        return a + b
+    end)
+    lu.assertEquals((r:wait())[1], size)
+    if size > 1 then lu.assertStrMatches(inner, "Iallreduce at tests/test_request.lua:%d+: its result is just being made") end
+    lu.assertEquals((r:wait())[1], size)
 end
 
 function TestRequests:test_ibarrier()

@@ -10,8 +10,8 @@
 ---@class mpi.request
 local request = {}
 
---- Waits for the end: gives the value, or the array, that came, and the status. Called again, it gives the same. A
---- message that was refused raises. As MPI_Wait.
+--- Waits for the end: gives the value, or the array, that came, and the status. A message that was refused raises.
+--- Called again, it gives the same, or raises the same. As MPI_Wait.
 ---@return any value nil for sends
 ---@return mpi.status? status
 function request:wait() end

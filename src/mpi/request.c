@@ -218,6 +218,37 @@ static lm_request *request_check(lua_State *L, int arg)
 
 lm_request *lm_testrequest(lua_State *L, int index) { return lm_test(L, index, &request_kind); }
 
+/* Argument: the request. What may run Lua code, and raise, on the way from what has arrived to the result. */
+static int result_make(lua_State *L)
+{
+    lm_request *r = lua_touserdata(L, 1);
+    if (r->finish) {
+        r->finish(L, r, 1);
+    } else {
+        lm_decode(L, r->buffer->size ? r->buffer->data : r->envelope->body, r->envelope->head.bytes);
+        lua_setiuservalue(L, 1, 2);
+    }
+    return 0;
+}
+
+/* Makes the result when a script asks first; asked again, it is the same, as is what went wrong. */
+static void request_make(lua_State *L, int index, lm_request *r)
+{
+    if (r->result == LM_UNMADE) {
+        r->result = LM_MAKING;
+        lua_pushcfunction(L, result_make);
+        lua_pushvalue(L, index);
+        r->result = lua_pcall(L, 1, 0, 0) == LUA_OK ? LM_MADE : LM_SPOILED;
+        if (r->result == LM_SPOILED) lua_setiuservalue(L, index, 2);
+        if (r->buffer) lm_closebuffer(L, r->buffer);
+    }
+    if (r->result == LM_MAKING) luaL_error(L, "%s at %s: its result is just being made", r->call, *r->place ? r->place : "?");
+    if (r->result == LM_MADE) return;
+    lua_getiuservalue(L, index, 2);
+    if (r->finish || lua_type(L, -1) != LUA_TSTRING) lua_error(L);
+    luaL_error(L, "%s", lua_tostring(L, -1)); /* with the place of the asking: the decoder has no caller in Lua */
+}
+
 int lm_pushresult(lua_State *L, int index, lm_request *r)
 {
     index = lua_absindex(L, index);
@@ -229,25 +260,13 @@ int lm_pushresult(lua_State *L, int index, lm_request *r)
     if (r->turn && r->turn->texts) return lm_raisetexts(L, r->c->size, r->turn->texts);
     if (r->refused) return luaL_error(L, "%s", lm_pushrefusal(L, r->call, &r->envelope->head, r->from, r->array));
     if (r->no_memory) return luaL_error(L, "not enough memory");
-    if (r->type != LM_RECEIVES) {
-        void (*finish)(lua_State *, lm_request *, int) = r->finish;
-        r->finish = NULL;
-        if (finish) finish(L, r, index);
-        lua_getiuservalue(L, index, 2);
-        lua_pushnil(L);
-        return 2;
-    }
-    if (r->envelope && !r->cancelled && lua_getiuservalue(L, index, 2) == LUA_TNIL && !r->array) {
-        lua_pop(L, 1);
-        lm_decode(L, r->buffer->size ? r->buffer->data : r->envelope->body, r->envelope->head.bytes);
-        lua_pushvalue(L, -1);
-        lua_setiuservalue(L, index, 2);
-        lm_closebuffer(L, r->buffer);
-    } else if (!r->envelope || r->cancelled) {
-        lua_pushnil(L);
-    }
-    int64_t count = r->envelope && !r->cancelled ? lm_countof(&r->envelope->head) : 0;
-    lm_pushstatus(L, r->from.source, r->from.tag, count)->cancelled = r->cancelled;
+    bool empty = r->type == LM_RECEIVES && (!r->envelope || r->cancelled);
+    if (!empty && (r->finish || r->buffer)) request_make(L, index, r);
+    if (empty) lua_pushnil(L);
+    else lua_getiuservalue(L, index, 2);
+    int64_t count = r->envelope && !empty ? lm_countof(&r->envelope->head) : 0;
+    if (r->type != LM_RECEIVES) lua_pushnil(L);
+    else lm_pushstatus(L, r->from.source, r->from.tag, count)->cancelled = r->cancelled;
     return 2;
 }
 

@@ -17,6 +17,7 @@ typedef struct lm_request {
     lua_State *L;            /* the main thread: its allocator */
     enum { LM_NOTHING, LM_SENDS, LM_RECEIVES, LM_COLLECTS } type;
     enum { LM_WAITS, LM_MOVES, LM_COMPLETE } state; /* for the envelope, for the payload; then MPI is done with it */
+    enum { LM_UNMADE, LM_MAKING, LM_MADE, LM_SPOILED } result; /* user value 2 is it, or for the last why there is none */
     bool observed;  /* the script has seen it complete */
     bool refused, cancelled, no_memory;
     unsigned era;   /* how many interruptions were before it */
@@ -36,7 +37,7 @@ typedef struct lm_request {
     lm_envelope *envelope;
     lm_buffer *buffer;      /* for a value's payload */
     lm_arrival from;
-    void (*finish)(lua_State *L, struct lm_request *r, int index); /* runs once, when the script asks; may raise */
+    void (*finish)(lua_State *L, struct lm_request *r, int index); /* completes the result of a collective; may raise */
     lm_mark marks[2];
     lm_turn *turn; /* of a collective */
 } lm_request;
