@@ -360,6 +360,40 @@ function TestFutures:test_maps_and_pools_that_a_cancelled_task_cannot_end_are_gi
     end)
 end
 
+function TestFutures:test_a_loop_that_was_given_up_with_its_task_takes_nothing_any_more()
+    lu.ranks(2)
+    with_gate(function (pool, gate)
+        local future = pool[1]:submit(function (path)
+            left = {own = mpi.COMM_SELF:dup()}
+            left.next, _, _, left.loop = left.own:share(10)
+            left.next()
+            io.open(path, "w"):close()
+            while true do end
+        end, gate)
+        until_there(gate)
+        future:cancel()
+        local seen = pool[1]:call(function ()
+            local function use()
+                local fine, text = pcall(left.next)
+                local closed, problem = pcall(getmetatable(left.loop).__close, left.loop)
+                return {fine, text:match ": (.*)", closed, problem:match ": (.*)"}
+            end
+            local seen, n = {}, 0
+            for i in left.own:share(100) do
+                n = n + 1
+                if i == 5 then seen[1] = use() end
+            end
+            seen[2] = use()
+            left.own:free()
+            seen[3], left = use(), nil
+            return {n, seen}
+        end)[1]
+        local refused = "comm:share was given up, with its task or its communicator"
+        local each = {false, refused, false, refused}
+        lu.assertEquals(seen, {100, {each, each, each}})
+    end)
+end
+
 function TestFutures:test_open_futures_are_cancelled_at_the_end()
     lu.ranks(2)
     local futures = {}

@@ -32,7 +32,7 @@ typedef struct handout {
     const lm_kind *kind;
     struct handout *active; /* the next one in the list of those whose ranks may want something from this one */
     struct handout *open;   /* the next one in the list of those whose maps are under way */
-    uint64_t begun;         /* the number of that map among all that this rank has begun */
+    uint64_t begun;         /* the number of that map among all that this rank has begun; 0: none is under way */
     lm_comm *c;        /* the communicator that is mapped; user value 2 */
     lm_comm *own;      /* the machinery's duplicate of it; user value 1 */
     lm_nodes nodes;    /* user value 3 */
@@ -57,15 +57,31 @@ typedef struct handout {
     bool *waiting;     /* for the stream; user value 4 holds this and what was given */
 } handout;
 
+/* What a map has of the handout: a loop that was given up may be called when another map is under way, or none can be
+   any more. */
+typedef struct ticket {
+    const lm_kind *kind;
+    handout *h; /* the user value */
+    uint64_t begun;
+    const char *call;
+} ticket;
+
 static const lm_kind handout_kind = {"mpi.handout", sizeof(handout)};
+static const lm_kind ticket_kind = {"mpi.handout.ticket", sizeof(ticket)};
 static const char *const calls[] = {"map", "imap", "share", "mapreduce", NULL};
 
-static handout *handout_check(lua_State *L)
+/* Raises unless the ticket is for the map that is under way. */
+static handout *handout_of_ticket(lua_State *L, const ticket *t)
 {
-    handout *h = lm_check(L, 1, &handout_kind);
-    if (!h->own) luaL_argerror(L, 1, "the communicator was freed");
-    return h;
+    if (t->begun == t->h->begun) return t->h;
+    char place[LUA_IDSIZE + 16];
+    bool known = lm_place(L, place, sizeof place);
+    lua_pushfstring(L, "%s%scomm:%s was given up, with its task or its communicator", known ? place : "", known ? ": " : "", t->call);
+    lua_error(L);
+    return NULL;
 }
+
+static handout *handout_check(lua_State *L) { return handout_of_ticket(L, lm_check(L, 1, &ticket_kind)); }
 
 /* Whether nobody takes any more. */
 static bool handout_halted(const handout *h) { return atomic_load(&h->schedule.sheet->stop); }
@@ -138,8 +154,11 @@ static void handout_activate(handout *h)
     lm_starttick(serve_tick, TICK);
 }
 
+/* No map is under way any more. */
 static void handout_rest(handout *h)
 {
+    if (!h->begun) return;
+    h->begun = 0;
     lm_stopmeter(h->schedule.sheet);
     lm_within = NULL;
     lm_longest_nap = LM_NAP;
@@ -259,7 +278,7 @@ static handout *handout_of(lua_State *L, int arg, lm_comm *c, const char *call)
     return h;
 }
 
-/* begin(comm, call, also, mistake): all ranks begin the same call, or raise. Returns the handout. `also` is a string of
+/* begin(comm, call, also, mistake): all ranks begin the same call, or raise. Returns the ticket. `also` is a string of
    what must be equal on all ranks. */
 static int handout_begin(lua_State *L)
 {
@@ -289,6 +308,10 @@ static int handout_begin(lua_State *L)
     h->open = under_way;
     under_way = h;
     c->mapping = call;
+    ticket *t = lm_new(L, &ticket_kind, 1);
+    *t = (ticket){&ticket_kind, h, h->begun, call};
+    lua_insert(L, -2);
+    lua_setiuservalue(L, -2, 1);
     return 1;
 }
 
@@ -325,10 +348,11 @@ static void handout_end(handout *h)
     if (h->c) h->c->mapping = NULL;
 }
 
-/* h:finish(), or its end as a variable that is closed */
+/* h:finish(), or its end as a variable that is closed; no matter whether it has ended */
 static int handout_finish(lua_State *L)
 {
-    handout_end(lm_check(L, 1, &handout_kind));
+    const ticket *t = lm_check(L, 1, &ticket_kind);
+    if (t->begun == t->h->begun) handout_end(t->h);
     return 0;
 }
 
@@ -392,7 +416,7 @@ static int stream_take(lua_State *L, handout *h)
 /* take(h): the first and the last of the items to do next, or nil. What was taken before is done. */
 static int handout_take(lua_State *L)
 {
-    handout *h = lua_touserdata(L, 1);
+    handout *h = handout_of_ticket(L, lua_touserdata(L, 1));
     handout_done(h);
     if (active && lm_now() - h->looked > LOOK) handout_serve(h);
     if (h->stream.open) return stream_take(L, h);
@@ -565,10 +589,10 @@ static int handout_nodes(lua_State *L)
     return 1;
 }
 
-/* h:times() → began and now by rank 0's clock, busy seconds, items done, the offset to that clock */
+/* h:times() → began and now by rank 0's clock, busy seconds, items done, the offset to that clock; also when it has ended */
 static int handout_times(lua_State *L)
 {
-    handout *h = handout_check(L);
+    const handout *h = ((const ticket *)lm_check(L, 1, &ticket_kind))->h;
     lua_pushnumber(L, h->began + h->nodes.offset);
     lua_pushnumber(L, lm_now() + h->nodes.offset);
     lua_pushnumber(L, h->busy);
@@ -582,6 +606,7 @@ static int handout_comm(lua_State *L)
 {
     handout_check(L);
     lua_getiuservalue(L, 1, 1);
+    lua_getiuservalue(L, -1, 1);
     return 1;
 }
 
@@ -609,20 +634,23 @@ static const luaL_Reg methods[] = {
 static int handout_gc(lua_State *L)
 {
     handout *h = lm_check(L, 1, &handout_kind);
-    if (h->schedule.sheet) handout_rest(h);
+    handout_rest(h);
     lm_leavetalk(&h->talk);
     if (h->stock.ranks == 1) lm_freestock(&h->stock); /* shared memory goes with the communicator, or the process */
     return 0;
 }
 
-static const luaL_Reg metamethods[] = {{"__close", handout_finish}, {"__gc", handout_gc}, {NULL, NULL}};
+static const luaL_Reg ticket_metamethods[] = {{"__close", handout_finish}, {NULL, NULL}};
+static const luaL_Reg metamethods[] = {{"__gc", handout_gc}, {NULL, NULL}};
 
 static const luaL_Reg functions[] = {{"begin", handout_begin}, {"take", handout_take}, {"clock", handout_clock}, {NULL, NULL}};
 
 void luaopen_handout(lua_State *L)
 {
-    lm_newkind(L, &handout_kind, methods, metamethods);
-    lua_pop(L, 1);
+    static const luaL_Reg none[] = {{NULL, NULL}};
+    lm_newkind(L, &handout_kind, none, metamethods);
+    lm_newkind(L, &ticket_kind, methods, ticket_metamethods);
+    lua_pop(L, 2);
     luaL_newlib(L, functions);
     luaL_setfuncs(L, lm_resultfunctions, 0);
 }
