@@ -318,6 +318,35 @@ function TestRequests:test_waitsome_testall_and_testany()
     end)
 end
 
+function TestRequests:test_a_list_that_changes_meanwhile()
+    everywhere(function (c)
+        local right, left = ring(c)
+        for _, name in ipairs {"waitall", "testall", "waitsome"} do
+            local open = c:irecv(left, 99)
+            local list = {c:irecv(left, 0), c:irecv(left, 0)}
+            local s = {isend_module(c, right, true), c:isend("two", right)}
+            local complete = list[2]
+            repeat c:iprobe(left, 98) until tostring(complete):find "complete"
+            local results = with_require(function ()
+                list[2] = open
+                return "one"
+            end, function () return table.pack(mpi[name](list)) end)
+            lu.assertEquals(results[name == "waitall" and 1 or 2], name == "waitsome" and {"one", "two"} or {"one", "two", n = 2})
+            lu.assertTrue(open:cancel())
+            mpi.waitall {s[1], s[#s]}
+        end
+    end)
+end
+
+function TestRequests:test_a_length_that_is_none_raises()
+    for _, n in ipairs {-5, 2.5, 1 << 40} do
+        for _, name in ipairs {"waitall", "testall", "waitany", "waitsome", "testany"} do
+            lu.assertEquals(message(mpi[name], {n = n}), ("bad argument #1 to 'mpi.%s' (n is %s, expected 0 to 2147483647)"):format(name, n))
+        end
+    end
+    lu.assertEquals(mpi.waitall {n = 3}, {n = 3})
+end
+
 function TestRequests:test_a_long_list()
     local list = {}
     for i = 1, 20000 do list[i] = comm:isend(i, mpi.PROC_NULL) end

@@ -1,4 +1,5 @@
-/* Several requests at once. A function's list is its first argument; entries that are nil or false are skipped. */
+/* Several requests at once. A function's list is its first argument; entries that are nil or false are skipped. It works
+   on a list of its own: finalizers, operators and modules that are loaded may change the script's meanwhile. */
 #include "request.h"
 
 #include "pending.h"
@@ -6,34 +7,44 @@
 #include "stop.h"
 #include "tick.h"
 
-/* The request in entry i of the list at arg 1, pushed; NULL when there is none. Anything else raises. */
-static lm_request *list_get(lua_State *L, lua_Integer i)
+#include <limits.h>
+
+/* Puts a copy with the requests of the list at arg 1 in its place, and is its length. Other entries raise. */
+static lua_Integer list_take(lua_State *L)
 {
     lm_checkmpi(L);
-    if (lua_rawgeti(L, 1, i) == LUA_TNIL || (lua_isboolean(L, -1) && !lua_toboolean(L, -1))) return NULL;
-    lm_request *r = lm_testrequest(L, -1);
-    if (!r) luaL_argerror(L, 1, lua_pushfstring(L, "entry %I: mpi.request expected, got %s", i, lm_got(L, -1)));
-    return r;
+    luaL_checktype(L, 1, LUA_TTABLE);
+    int is = true;
+    lua_Integer n = (lua_Integer)lua_rawlen(L, 1);
+    if (lua_getfield(L, 1, "n") == LUA_TNUMBER) n = lua_tointegerx(L, -1, &is);
+    if (!is || n < 0 || n > INT_MAX)
+        luaL_argerror(L, 1, lua_pushfstring(L, "n is %s, expected 0 to %d", luaL_tolstring(L, -1, NULL), INT_MAX));
+    lua_settop(L, 1);
+    lua_createtable(L, (int)lua_rawlen(L, 1), 0);
+    for (lua_Integer i = 1; i <= n; i++) {
+        lua_rawgeti(L, 1, i);
+        if (lua_toboolean(L, -1) && !lm_testrequest(L, -1))
+            luaL_argerror(L, 1, lua_pushfstring(L, "entry %I: mpi.request expected, got %s", i, lm_got(L, -1)));
+        if (lua_toboolean(L, -1)) lua_rawseti(L, 2, i);
+        lua_settop(L, 2);
+    }
+    lua_replace(L, 1);
+    return n;
 }
 
-static lua_Integer list_length(lua_State *L)
+/* The request in entry i of the list, pushed; NULL when there is none. */
+static lm_request *list_get(lua_State *L, lua_Integer i)
 {
-    luaL_checktype(L, 1, LUA_TTABLE);
-    lua_Integer n = (lua_Integer)lua_rawlen(L, 1);
-    if (lua_getfield(L, 1, "n") == LUA_TNUMBER) n = lua_tointeger(L, -1);
-    lua_settop(L, 1);
-    for (lua_Integer i = 1; i <= n; i++) {
-        list_get(L, i);
-        lua_settop(L, 1);
-    }
-    return n;
+    lua_rawgeti(L, 1, i);
+    return lua_touserdata(L, -1);
 }
 
 /* Pushes list of values and list of statuses; all are complete. */
 static int list_push(lua_State *L, lua_Integer n)
 {
-    lua_createtable(L, (int)n, 1);
-    lua_createtable(L, (int)n, 1);
+    int room = (int)lua_rawlen(L, 1);
+    lua_createtable(L, room, 1);
+    lua_createtable(L, room, 1);
     for (lua_Integer i = 1; i <= n; i++) {
         lm_request *r = list_get(L, i);
         if (r) {
@@ -85,7 +96,7 @@ static lua_Integer list_await(lua_State *L, lua_Integer n, const char *call)
 /* mpi.waitall(reqs) → list of values, list of statuses */
 static int list_waitall(lua_State *L)
 {
-    lua_Integer n = list_length(L);
+    lua_Integer n = list_take(L);
     for (lua_Integer i = 1; i <= n; i++) {
         lm_request *r = list_get(L, i);
         if (r) lm_waitrequest(L, r);
@@ -97,7 +108,7 @@ static int list_waitall(lua_State *L)
 /* mpi.waitany(reqs) → index, value, status; nil when none is open */
 static int list_waitany(lua_State *L)
 {
-    lua_Integer n = list_length(L), i = list_await(L, n, "waitany");
+    lua_Integer n = list_take(L), i = list_await(L, n, "waitany");
     if (!i) return 0;
     lua_pushinteger(L, i);
     return 1 + lm_pushresult(L, 2, lua_touserdata(L, 2));
@@ -106,7 +117,7 @@ static int list_waitany(lua_State *L)
 /* mpi.waitsome(reqs) → list of indices, list of values */
 static int list_waitsome(lua_State *L)
 {
-    lua_Integer n = list_length(L), i = list_await(L, n, "waitsome"), found = 0;
+    lua_Integer n = list_take(L), i = list_await(L, n, "waitsome"), found = 0;
     lua_settop(L, 1);
     if (!i) return 0;
     lua_newtable(L);
@@ -128,7 +139,7 @@ static int list_waitsome(lua_State *L)
 /* mpi.testall(reqs) → false, or true, values, statuses */
 static int list_testall(lua_State *L)
 {
-    lua_Integer n = list_length(L);
+    lua_Integer n = list_take(L);
     lm_wait(L, "testall", NULL, 0, -1);
     lm_poll();
     for (lua_Integer i = 1; i <= n; i++) {
@@ -149,7 +160,7 @@ static int list_testall(lua_State *L)
 static int list_testany(lua_State *L)
 {
     bool some_open;
-    lua_Integer n = list_length(L);
+    lua_Integer n = list_take(L);
     lm_wait(L, "testany", NULL, 0, -1);
     lua_Integer i = list_any(L, n, &some_open);
     if (!i) {
