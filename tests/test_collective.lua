@@ -337,6 +337,29 @@ function TestVarying:test_Reduce_scatter_gives_each_its_part_of_the_sum()
     end
 end
 
+function TestVarying:test_Reduce_scatter_in_place_fills_the_first_rows()
+    everywhere(function (c)
+        local n, me = c:size(), c:rank()
+        local counts, total = counts_of(c)
+        local first = 0
+        for r = 1, me do first = first + counts[r] end
+        for _, op in ipairs {mpi.SUM, function (a, b) return a + b end, mpi.op(function (a, b) b:add_(a) end)} do
+            for _, name in ipairs {"Reduce_scatter", "Ireduce_scatter"} do
+                for _, wide in ipairs {array.zeros {total, 2}, array.zeros({total, 4}):slice({1, total}, {2, 3})} do
+                    for i = 1, total do wide[i] = i + 100 * me end
+                    local got = c[name](c, mpi.IN_PLACE, wide, counts, op)
+                    if name == "Ireduce_scatter" then got = got:wait() end
+                    lu.assertIs(got, wide)
+                    for i = 1, total do
+                        local expected = i <= counts[me + 1] and n * (first + i) + 50 * n * (n - 1) or i + 100 * me
+                        lu.assertEquals(wide[i]:totable(), {expected, expected})
+                    end
+                end
+            end
+        end
+    end)
+end
+
 TestNonblocking = {}
 
 function TestNonblocking:test_every_twin_gives_what_the_blocking_call_gives()

@@ -191,6 +191,8 @@ static void call_read(call *k)
 
 /* --- equal blocks ----------------------------------------------------------------------------------------- */
 
+static int64_t array_rows(const lm_array *a) { return a->ndim ? a->shape[0] : 1; }
+
 static void call_reducible(call *k, const lm_array *a)
 {
     const char *why = a && k->opid < LM_OPS ? lm_reducible(k->opid, a) : NULL;
@@ -408,12 +410,18 @@ typedef struct fold {
     int64_t count;        /* how many of them are combined */
     size_t offset;        /* of this rank's part in the combination, in bytes */
     lm_array *recv;       /* NULL: no result here */
+    int64_t rows;         /* of recv that the part fills: the first */
 } fold;
 
 static void fold_finish(lua_State *L, const fold *f, int op)
 {
     lm_foldblocks(L, op, f->like, f->blocks, f->count);
-    if (f->recv) lm_unpack(f->recv, f->blocks + (size_t)(f->count - 1) * lm_bytes(f->like) + f->offset);
+    if (!f->recv) return;
+    lm_array filled = *f->recv;
+    if (filled.ndim == 0) filled.ndim = 1, filled.stride[0] = 1;
+    filled.shape[0] = f->rows;
+    lm_settle(&filled);
+    lm_unpack(&filled, f->blocks + (size_t)(f->count - 1) * lm_bytes(f->like) + f->offset);
 }
 
 static void fold_finish_request(lua_State *L, lm_request *r, int index)
@@ -433,11 +441,14 @@ static int call_fold(call *k, const lm_array *like)
     lua_State *L = k->L;
     size_t bytes = lm_bytes(like);
     fold *f = lua_newuserdatauv(L, sizeof *f, 0);
-    *f = (fold){like, lua_newuserdatauv(L, bytes * (size_t)k->c->size, 0), k->c->size, 0, k->recv};
+    *f = (fold){like, lua_newuserdatauv(L, bytes * (size_t)k->c->size, 0), k->c->size, 0, k->recv, k->recv ? array_rows(k->recv) : 0};
     if (k->row->call == scan) f->count = k->c->rank + 1;
     if (k->row->call == exscan) f->count = k->c->rank;
     if (f->count == 0) f->recv = NULL;
-    if (k->recvdispls) f->offset = (size_t)k->recvdispls[k->c->rank] * (size_t)lm_dtypes[like->dtype].size;
+    if (k->row->call == reduce_scatter) {
+        f->offset = (size_t)k->recvdispls[k->c->rank] * (size_t)lm_dtypes[like->dtype].size;
+        f->rows = k->block ? k->recvcounts[k->c->rank] / k->block : 0;
+    }
     char *mine = lua_newuserdatauv(L, bytes, 0);
     lm_pack(like, mine);
     lm_span span = lm_spanof(MPI_BYTE, (int64_t)bytes);
@@ -503,7 +514,6 @@ static int call_blocks(call *k)
 
 /* --- blocks of different sizes ---------------------------------------------------------------------------- */
 
-static int64_t array_rows(const lm_array *a) { return a->ndim ? a->shape[0] : 1; }
 static int64_t row_elements(const lm_array *a)
 {
     int64_t n = 1;
@@ -695,7 +705,7 @@ static int call_equal(call *k)
     call_block(k);
     int64_t n = k->parts;
     if (k->send && k->made && k->receives && !k->mistake) {
-        int64_t first = k->send->ndim ? k->send->shape[0] : 1;
+        int64_t first = array_rows(k->send);
         call_make(k, k->row->receives == k->row->sends ? first : k->row->receives == EACH ? first * n : first / n);
     }
     call_fit(k, k->row->receives == EACH ? k->block * n : k->block);
