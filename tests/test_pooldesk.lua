@@ -427,6 +427,59 @@ function TestFutures:test_a_task_does_not_wait_behind_a_long_one_while_a_rank_is
     end)
 end
 
+-- Calls f() at the first `most` instructions of the pool's own, as a finalizer is called at some of them.
+local function in_the_midst(most, f)
+    debug.sethook(function ()
+        if most == 0 or debug.getinfo(2, "S").source ~= "@mpi/pooldesk.lua" then return end
+        most = most - 1
+        f(most)
+    end, "", 1)
+end
+
+function TestFutures:test_finalizers_and_hooks_may_submit_and_cancel_at_any_time()
+    lu.ranks(2)
+    pooled(function (pool)
+        local others, dropped, futures = {}, {}, {}
+        in_the_midst(300, function (k)
+            if k % 3 > 0 then others[#others + 1] = pool[k % size]:submit(math.abs, -#others - 1)
+            else
+                local future = pool:submit(until_there, "never there")
+                dropped[#dropped + 1] = {future, future:cancel()}
+            end
+        end)
+        for i = 1, 10 do futures[i] = pool[size - 1]:submit(math.abs, -i) end
+        for i, future in ipairs(futures) do lu.assertEquals(future:get(), i) end
+        debug.sethook()
+        lu.assertEquals({#others, #dropped}, {200, 100})
+        for i, future in ipairs(others) do lu.assertEquals(future:get(), i) end
+        for _, entry in ipairs(dropped) do
+            lu.assertTrue(entry[2])
+            lu.assertEquals(raised(entry[1].get, entry[1]), "cancelled")
+        end
+    end)
+end
+
+function TestFutures:test_a_finalizer_or_hook_cannot_wait_while_the_pool_is_at_work()
+    lu.ranks(2)
+    with_gate(function (pool, gate)
+        local told = {}
+        local blocked = pool[1]:submit(until_there, gate)
+        in_the_midst(300, function ()
+            if blocked.desk.turning then
+                told[select(2, pcall(blocked.get, blocked)):match ": (.*)"] = true
+                told[select(2, pcall(pool.call, pool, print)):match ": (.*)"] = true
+                if blocked:done() then told.done = true end
+            end
+        end)
+        pool:submit(math.abs, -1):wait(0)
+        debug.sethook()
+        touch(gate)
+        blocked:get()
+        lu.assertEquals(told, {["future:get: the pool is at work, and a finalizer or hook cannot wait for it"] = true,
+                               ["pool:call: the pool is at work, and a finalizer or hook cannot wait for it"] = true})
+    end)
+end
+
 function TestFutures:test_other_ranks_go_on_while_rank_0_computes()
     lu.ranks(3)
     with_gate(function (pool, gate)

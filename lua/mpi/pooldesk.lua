@@ -26,7 +26,9 @@ local ended = {done = true, failed = true, cancelled = true}
 
 -- Rank 0's books ----------------------------------------------------------------------------------------------
 
--- A tick turns the books between any two instructions, except while `turning` is set.
+-- A tick turns the books between any two instructions, except while `turning` is set: who sets it has a variable to be
+-- closed with `books`, which takes it back. A finalizer or a hook may come meanwhile; what it submits and cancels waits in
+-- `later`, for the next turn.
 local Desk = {}
 Desk.__index = Desk
 
@@ -44,9 +46,13 @@ function Desk:part(ids)
 end
 
 function Desk:new_task(part, packed)
-    self.tasks, self.open = self.tasks + 1, self.open + 1
     serve.start()
-    return setmetatable({desk = self, part = part, packed = packed, number = self.tasks, state = "new"}, Future)
+    return setmetatable({desk = self, part = part, packed = packed, state = "new"}, Future)
+end
+
+function Desk:enter(task)
+    self.tasks, self.open = self.tasks + 1, self.open + 1
+    task.number = self.tasks
 end
 
 function Desk:enqueue(task, first)
@@ -174,6 +180,26 @@ function Desk:receive(rank, tag)
     end
 end
 
+-- Takes in what was submitted and cancelled.
+function Desk:take_in()
+    local later = self.later
+    while later[1] do
+        local task = table.remove(later, 1)
+        if task.state == "new" then
+            self:enter(task)
+            self:enqueue(task)
+        end
+        if task.unwanted and not ended[task.state] then
+            for rank, worker in ipairs(self.workers) do
+                for _, entry in ipairs(worker) do
+                    if entry.task == task then serve.note(self.comm, rank, notes.CANCEL, entry.sequence) end
+                end
+            end
+            self:finish(task, "cancelled")
+        end
+    end
+end
+
 -- Takes what has come and hands out what waits, unless `ready` says that this will do. With `choose` this rank is idle:
 -- choose() may give the task that it does next. → that task, or nil and as call_back
 function Desk:turn(ready, choose)
@@ -185,6 +211,7 @@ function Desk:turn(ready, choose)
     for i = #self.sends, 1, -1 do
         if self.sends[i]:test() then table.remove(self.sends, i) end
     end
+    self:take_in()
     self:hand_out(0)
     if choose and not (ready and ready()) then
         own = choose()
@@ -195,46 +222,62 @@ function Desk:turn(ready, choose)
     return own, due
 end
 
+-- A turn, unless one is under way.
+function Desk:look()
+    if self.turning then return end
+    local books <close> = self.books
+    self.turning = true
+    self:turn()
+end
+
+-- The end of a task of this rank's.
+function Desk:finish_here(task, ...)
+    local books <close> = self.books
+    self.turning = true
+    self:finish(task, ...)
+end
+
 function Desk:do_here(task)
     self:take(task, 0)
     self.depth = self.depth + 1
     local fine, packed, began, finished = pooltask.perform(task.packed)
     self.depth = self.depth - 1
     self.problem = not fine and mpi.unpack(packed).message or nil -- another rank may wait in vain because of it
+    self:finish_here(task, fine and "done" or "failed", packed, began - self.began, finished - self.began)
+end
+
+-- A turn, and when it brings nothing a wait for a message: → as turn, and whether the time is over
+function Desk:turn_or_wait(call, ready, choose, limit)
+    local books <close> = self.books
     self.turning = true
-    self:finish(task, fine and "done" or "failed", packed, began - self.began, finished - self.began)
-    self.turning = false
+    local own, due = self:turn(ready, choose)
+    if own or ready() or self.later[1] then return own, false end
+    local left = limit and limit - clock()
+    if left and left <= 0 then return nil, true end
+    serve.wait(self.comm, call, left and due and math.min(left, due) or left or due, nil, self.problem)
+    return nil, false
 end
 
 -- Goes on until ready(), at most for `timeout` seconds: → whether it is. choose() is the task to do here, if any.
 function Desk:attend(call, ready, choose, timeout)
+    if timeout == 0 and self.turning then return ready() end
+    self:check_wait(call)
     local limit = timeout and clock() + timeout
     while true do
-        self.turning = true
-        local own, due = self:turn(ready, choose)
-        if not own and not ready() then
-            local left = limit and limit - clock()
-            if left and left <= 0 then
-                self.turning = false
-                return false
-            end
-            serve.wait(self.comm, call, left and due and math.min(left, due) or left or due, nil, self.problem)
-        end
-        self.turning = false
+        local own, over = self:turn_or_wait(call, ready, choose, limit)
         if own then self:do_here(own)
         elseif ready() then return true
+        elseif over then return false
         end
     end
 end
 
 -- Puts a task into the part's queue; in the end it gets into the list `completed`, if there is one.
 function Desk:submit(part, packed, completed)
-    self.turning = true
     local task = self:new_task(part, packed)
     task.watchers = completed and {completed}
-    self:enqueue(task)
-    self:turn()
-    self.turning = false
+    table.insert(self.later, task)
+    self:look()
     return task
 end
 
@@ -242,13 +285,14 @@ end
 -- this rank is to do.
 function Desk:give(part, packed)
     local tasks, own = {}, nil
+    local books <close> = self.books
     self.turning = true
     for i, rank in ipairs(part.list) do
         local task = self:new_task(part, type(packed) == "table" and packed[i] or packed)
         tasks[i], task.pinned = task, true
+        self:enter(task)
         if rank == 0 then own = task else self:ship(task, rank) end
     end
-    self.turning = false
     return tasks, own
 end
 
@@ -304,17 +348,15 @@ end
 
 -- → whether it was open
 function Desk:cancel(task)
-    self.turning = true
-    self:turn()
-    local open = not ended[task.state]
-    for rank, worker in ipairs(self.workers) do
-        for _, entry in ipairs(worker) do
-            if entry.task == task then serve.note(self.comm, rank, notes.CANCEL, entry.sequence) end
-        end
-    end
-    self:finish(task, "cancelled")
-    self.turning = false
-    return open
+    task.unwanted = true
+    table.insert(self.later, task)
+    self:look()
+    return task.state == "cancelled" or not ended[task.state]
+end
+
+-- Raises in a finalizer or hook that came in the midst of a turn.
+function Desk:check_wait(call)
+    if self.turning then complain(call .. ": the pool is at work, and a finalizer or hook cannot wait for it") end
 end
 
 -- Raises what keeps a call from being made; with `part` those by which all of its ranks do something at once.
@@ -324,6 +366,7 @@ function Desk:check_use(call, part)
     end
     if self.depth > 0 then complain(call .. ": a task cannot use its pool") end
     if self.closed then complain(call .. ": the pool has ended") end
+    if part then self:check_wait(call) end
 end
 
 -- The end of the function, by `problem` or without: what is open is cancelled, the other ranks are let go.
@@ -331,6 +374,7 @@ function Desk:close(problem, before)
     serve.tick(self.outer)
     if self.loop then getmetatable(self.loop).__close(self.loop, "the pool's function ended") end
     self.closed, self.turning = true, true
+    self:take_in()
     for _, part in ipairs(self.parts) do
         for i = part.queue.first, part.queue.last do
             if part.queue[i] then self:finish(part.queue[i], "cancelled") end
@@ -431,19 +475,21 @@ local function as_completed(futures)
         desk = desk or future.desk
         if future.desk ~= desk then complain("bad argument #1 to 'as_completed' (the futures are of different pools)") end
     end
-    if desk then desk.turning = true end
-    for i = 1, n do
-        local future = futures[i]
-        if ended[future.state] then
-            list.n = list.n + 1
-            list[list.n] = future
-        else
-            future.watchers = future.watchers or {}
-            table.insert(future.watchers, list)
+    do
+        local books <close> = desk and not desk.turning and desk.books
+        if desk then desk.turning = true end
+        for i = 1, n do
+            local future = futures[i]
+            if ended[future.state] then
+                list.n = list.n + 1
+                list[list.n] = future
+            else
+                future.watchers = future.watchers or {}
+                table.insert(future.watchers, list)
+            end
         end
+        table.sort(list, function (a, b) return a.order < b.order end)
     end
-    table.sort(list, function (a, b) return a.order < b.order end)
-    if desk then desk.turning = false end
     local i = 0
     return function ()
         i = i + 1
@@ -460,18 +506,15 @@ end
 local function new(comm, Part, outer)
     local desk = setmetatable({
         comm = comm, size = comm:size(), Part = Part, outer = outer, began = clock(),
-        parts = {}, workers = {}, sends = {},
+        parts = {}, workers = {}, sends = {}, later = {},
         tasks = 0, open = 0, queued = 0, finished = 0, depth = 0,
     }, Desk)
     for rank = 1, desk.size - 1 do desk.workers[rank] = {sent = 0} end
+    desk.books = setmetatable({}, {__close = function () desk.turning = false end})
     serve.tick(function ()
-        if not desk.turning then
-            desk.turning = true
-            desk:turn()
-            desk.turning = false
-        end
+        desk:look()
         if outer then return outer() end
-        if desk.open == 0 then return false end
+        if desk.open == 0 and not desk.later[1] then return false end
     end)
     return desk
 end

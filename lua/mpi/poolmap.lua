@@ -192,7 +192,7 @@ end
 -- The ranks of the part are no longer at a map.
 local function finish(part, tasks, here)
     local desk = part.desk
-    if here then desk:finish(here, "done") end
+    if here then desk:finish_here(here, "done") end
     desk:attend_all("pool:map", tasks)
     desk:reserve(part, false)
 end
