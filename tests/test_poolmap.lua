@@ -113,6 +113,37 @@ function TestMaps:test_a_loop_may_be_left_and_its_error_is_the_bodys()
 end
 
 -- Rank 0 takes in what comes between any two instructions, also while it is the last one to make a part's communicator.
+function TestMaps:test_a_loop_with_rank_0_refuses_another_one_and_goes_on()
+    local function same(x) return x end
+    pooled(function (pool)
+        local other = size > 2 and pool{0, 2} or pool[0]
+        local seen = {}
+        for i, x in (size > 1 and pool{0, 1} or pool):imap(same, 6) do
+            seen[i] = x
+            for _, call in ipairs {"imap", "map", "call"} do
+                lu.assertEquals(message(other[call], other, same, 3), ("pool:%s: an imap has not ended on rank 0"):format(call))
+            end
+        end
+        lu.assertEquals(seen, {1, 2, 3, 4, 5, 6})
+        lu.assertEquals(pool:map(same, 3), {n = 3, 1, 2, 3})
+    end)
+end
+
+function TestMaps:test_a_loop_does_not_go_on_after_the_pool()
+    local function same(x) return x end
+    local steps = {}
+    pooled(function (pool)
+        steps[1] = pool:imap(same, 100)
+        steps[1]()
+    end)
+    pooled(function (pool)
+        steps[2] = pool:imap(same, 3)
+        for _ in steps[2] do end
+        lu.assertNil(steps[2]())
+    end)
+    for _, step in ipairs(steps) do lu.assertEquals(message(step), "pool:imap: the pool has ended") end
+end
+
 function TestMaps:test_making_the_communicator_of_a_part_is_no_message_of_the_pool()
     local serve, ids = require "mpi.serve", {}
     for r = 0, size - 1 do ids[r + 1] = r end
@@ -198,8 +229,8 @@ function TestMaps:test_submitted_tasks_and_maps_get_along()
         for i = 1, 20 do lu.assertEquals(futures[i]:get(), i) end
         if size > 1 then
             for _ in pool:imap(function (x) return x end, 50) do
-                lu.assertEquals(message(pool.map, pool, print, 3), "pool:map: an imap has not ended on rank 1")
-                lu.assertEquals(message(pool.call, pool, print), "pool:call: an imap has not ended on rank 1")
+                lu.assertEquals(message(pool.map, pool, print, 3), "pool:map: an imap has not ended on rank 0")
+                lu.assertEquals(message(pool[1].call, pool[1], print), "pool:call: an imap has not ended on rank 1")
                 local future = pool[1]:submit(math.abs, -1)
                 lu.assertFalse(future:wait(0))
                 lu.assertTrue(future:cancel())

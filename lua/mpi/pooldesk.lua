@@ -361,11 +361,13 @@ end
 
 -- Raises what keeps a call from being made; with `part` those by which all of its ranks do something at once.
 function Desk:check_use(call, part)
-    for _, rank in ipairs(part and part.list or {}) do
-        if rank > 0 and self.workers[rank].reserved then complain(("%s: an imap has not ended on rank %d"):format(call, rank)) end
-    end
     if self.depth > 0 then complain(call .. ": a task cannot use its pool") end
     if self.closed then complain(call .. ": the pool has ended") end
+    for _, rank in ipairs(part and part.list or {}) do
+        local held = self.loop
+        if rank > 0 then held = self.workers[rank].reserved end
+        if held then complain(("%s: an imap has not ended on rank %d"):format(call, rank)) end
+    end
     if part then self:check_wait(call) end
 end
 

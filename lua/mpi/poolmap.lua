@@ -253,7 +253,10 @@ local function loop_here(part, f, items, own)
         over()
     end})
     return function ()
-        if desk.loop ~= self then return nil end
+        if desk.loop ~= self then
+            desk:check_use "pool:imap"
+            return nil
+        end
         local well, index, value = as_task(desk, step)
         if well and index then return index, value end
         over()
