@@ -112,7 +112,6 @@ function TestMaps:test_a_loop_may_be_left_and_its_error_is_the_bodys()
     lu.assertEquals(comm:allreduce(1), size)
 end
 
--- Rank 0 takes in what comes between any two instructions, also while it is the last one to make a part's communicator.
 function TestMaps:test_a_loop_with_rank_0_refuses_another_one_and_goes_on()
     local function same(x) return x end
     pooled(function (pool)
@@ -144,6 +143,7 @@ function TestMaps:test_a_loop_does_not_go_on_after_the_pool()
     for _, step in ipairs(steps) do lu.assertEquals(message(step), "pool:imap: the pool has ended") end
 end
 
+-- Rank 0 takes in what comes between any two instructions, also while it is the last one to make a part's communicator.
 function TestMaps:test_making_the_communicator_of_a_part_is_no_message_of_the_pool()
     local serve, ids = require "mpi.serve", {}
     for r = 0, size - 1 do ids[r + 1] = r end
