@@ -15,7 +15,7 @@
 
 static const lm_kind request_kind = {"mpi.request", sizeof(lm_request)};
 
-static const char requests_key = 0; /* registry: address → open request */
+static const char requests_key = 0; /* registry: address → open request; nil when the state has ended them */
 static lm_request *open, *finished; /* finished: MPI is done, the registry still holds them */
 
 /* Requests that no script has seen complete, by the line that made them. */
@@ -129,6 +129,8 @@ static void requests_sweep(lua_State *L)
 
 lm_request *lm_newrequest(lua_State *L, int comm, const char *call, const char *peer, int rank, int tag)
 {
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &requests_key) == LUA_TNIL) luaL_error(L, "%s: the program has ended", call);
+    lua_pop(L, 1);
     requests_sweep(L);
     lm_reservepending(L);
     comm = lua_absindex(L, comm);
@@ -261,7 +263,7 @@ int lm_pushresult(lua_State *L, int index, lm_request *r)
     if (r->refused) return luaL_error(L, "%s", lm_pushrefusal(L, r->call, &r->envelope->head, r->from, r->array));
     if (r->no_memory) return luaL_error(L, "not enough memory");
     bool empty = r->type == LM_RECEIVES && (!r->envelope || r->cancelled);
-    if (!empty && (r->finish || r->buffer)) request_make(L, index, r);
+    if (r->finish || (r->type == LM_RECEIVES && r->buffer && !empty)) request_make(L, index, r);
     if (empty) lua_pushnil(L);
     else lua_getiuservalue(L, index, 2);
     int64_t count = r->envelope && !empty ? lm_countof(&r->envelope->head) : 0;
@@ -355,7 +357,7 @@ static void remember(lm_request *r)
     if (*at) (*at)->times++;
 }
 
-/* Ends a request for good; its memory may go then. */
+/* Waits for the end of a request as the program ends. */
 static void request_close(lm_request *r)
 {
     if (r->type == LM_NOTHING) {
@@ -370,16 +372,21 @@ static void request_close(lm_request *r)
     while (!lm_requestover(r)) lm_poll();
 }
 
+/* Ends a request for good; its memory may go then. */
+static void request_end(lm_request *r)
+{
+    r->closed = true;
+    request_close(r);
+    if (r->turn) free(r->turn->texts);
+    r->turn = NULL;
+    if (r->buffer) lm_closebuffer(r->L, r->buffer);
+    list_remove(r);
+}
+
 static int method_gc(lua_State *L)
 {
     if (lm_isolated) return 0;
-    lm_request *r = lm_check(L, 1, &request_kind);
-    r->closed = true;
-    request_close(r);
-    r->buffer = NULL; /* its own finalizer comes next */
-    if (r->turn) free(r->turn->texts);
-    r->turn = NULL;
-    list_remove(r); /* the registry goes with the Lua state */
+    request_end(lm_check(L, 1, &request_kind)); /* the registry goes with the Lua state */
     return 0;
 }
 
@@ -435,6 +442,7 @@ static int isend(lua_State *L, const char *call, lm_mode mode)
     lm_request *r = lm_newrequest(L, 1, call, "dest", dest, tag);
     lua_rotate(L, -2, 1);
     lm_keep(L);
+    r->buffer = b;
     r->out.mode = mode;
     lm_sendvalue(L, c, &r->out, 2, b);
     lm_openrequest(L, r, LM_SENDS);
@@ -518,14 +526,28 @@ static int request_Irecv(lua_State *L)
 /* --- the end ---------------------------------------------------------------------------------------------- */
 
 /* Ends what is open: sends are waited for, receives that nothing matched are cancelled. */
+static void requests_close(void)
+{
+    while (open) request_end(open);
+    while (finished) request_end(finished);
+    lm_background = NULL;
+}
+
+/* Finalizer of the table of open requests, which is older than all that scripts make: finalizers of that may have opened
+   requests that get none themselves. */
+static int requests_gc(lua_State *L)
+{
+    if (lm_isolated) return 0;
+    lua_pushnil(L);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &requests_key);
+    requests_close();
+    return 0;
+}
+
+/* Tells of requests that the script did not wait for. */
 static int requests_end(void)
 {
-    while (open) request_close(open);
-    while (finished) {
-        request_close(finished);
-        list_remove(finished);
-    }
-    lm_background = NULL;
+    requests_close();
     int lines = 0, rank;
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     for (const omission *o = omissions; o; o = o->next, lines++)
@@ -559,6 +581,10 @@ void luaopen_request(lua_State *L)
     lm_atend(requests_end, false);
     lm_onended(request_ended);
     lua_newtable(L);
+    lua_createtable(L, 0, 1);
+    lua_pushcfunction(L, requests_gc);
+    lua_setfield(L, -2, "__gc");
+    lua_setmetatable(L, -2);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &requests_key);
     lm_newkind(L, &request_kind, request_methods, metamethods);
     lua_setfield(L, -2, "request");

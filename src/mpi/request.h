@@ -35,7 +35,7 @@ typedef struct lm_request {
     lm_array *array;        /* received into; NULL: a value, or a collective without a result here */
     char *room;             /* where the body or the result arrives: the array's own memory, or packed */
     lm_envelope *envelope;
-    lm_buffer *buffer;      /* for a value's payload */
+    lm_buffer *buffer;      /* of a value: what is sent, or room for its payload */
     lm_arrival from;
     void (*finish)(lua_State *L, struct lm_request *r, int index); /* completes the result of a collective; may raise */
     lm_mark marks[2];
