@@ -458,6 +458,27 @@ end
 
 TestMany = {}
 
+function TestMany:test_open_requests_outlive_their_communicator()
+    for _, many in ipairs {0, 300} do -- the more are open, the later a message is seen to have come
+        everywhere(function (c)
+            local right, left = ring(c)
+            local others, d = {}, c:dup()
+            for i = 1, many do others[i] = c:irecv(left, 100 + i) end
+            local a = array.zeros(5000)
+            local receives = {d:irecv(left, 1), d:irecv(left, 2), d:Irecv(a, left, 3), d:irecv(left, 4)}
+            c:barrier()
+            local sends = {d:isend(("x"):rep(100000), right, 1), d:isend("short", right, 2), d:Isend(array.ones(5000), right, 3)}
+            d:free()
+            lu.assertTrue(receives[4]:cancel())
+            local values = mpi.waitall {receives[1], receives[2], receives[3]}
+            lu.assertEquals({#values[1], values[2], values[3]:sum()}, {100000, "short", 5000})
+            mpi.waitall(sends)
+            lu.assertStrContains(message(d.send, d, 1, 0), "the communicator was freed")
+            for i = 1, many do lu.assertTrue(others[i]:cancel()) end
+        end)
+    end
+end
+
 function TestMany:test_open_receives_by_the_thousand_leave_other_messages_their_way()
     local right, left = (rank + 1) % size, (rank - 1) % size
     local receives = {}

@@ -360,13 +360,18 @@ static int comm_compare(lua_State *L)
 
 void lm_releasecomm(lua_State *L, lm_comm *c)
 {
-    MPI_Comm comm = c->comm, payload = c->payload, later = c->later;
-    c->comm = c->payload = c->later = MPI_COMM_NULL;
+    MPI_Comm comm = c->comm, later = c->later;
+    c->comm = c->later = MPI_COMM_NULL;
     record_forget(c->record);
     c->record = NULL;
     lm_mpi(L, MPI_Comm_free(&later), "free");
-    lm_mpi(L, MPI_Comm_free(&payload), "free");
+    if (c->requests == 0) lm_mpi(L, MPI_Comm_free(&c->payload), "free");
     lm_mpi(L, MPI_Comm_free(&comm), "free");
+}
+
+void lm_leavecomm(lm_comm *c)
+{
+    if (--c->requests == 0 && c->comm == MPI_COMM_NULL && c->payload != MPI_COMM_NULL) MPI_Comm_free(&c->payload);
 }
 
 static int comm_free(lua_State *L)

@@ -34,7 +34,7 @@ typedef struct lm_keeper {
 typedef struct lm_comm {
     const lm_kind *kind;
     lm_commrecord *record;
-    MPI_Comm comm, payload, later; /* MPI_COMM_NULL when freed */
+    MPI_Comm comm, payload, later; /* MPI_COMM_NULL when freed; the payload's stays while requests are open */
     int rank, size;
     uint32_t *sent;    /* messages sent so far, by destination: their sequence numbers; lives in user value 1 */
     uint32_t *posted, *taken; /* envelopes sent and received so far, by rank; live there as well */
@@ -43,6 +43,7 @@ typedef struct lm_comm {
     bool beginning;          /* the first of them is handed to MPI just now */
     unsigned collects;       /* nonblocking collectives that have not ended */
     unsigned receives;       /* nonblocking ones that wait for their envelope */
+    unsigned requests;       /* open ones of any kind */
     const lm_keeper *keeper; /* NULL: nothing is kept */
     void *kept;              /* lives in user value 3 */
     const char *mapping;     /* the call whose tasks are under way: nothing else may use the communicator; or NULL */
@@ -74,6 +75,10 @@ void lm_newcommornil(lua_State *L, MPI_Comm comm, const char *call);
 
 /* Frees what lm_newcomm made. Collective. */
 void lm_releasecomm(lua_State *L, lm_comm *c);
+
+/* A request on c is over. The last one takes the channel along that payloads came on if c has been freed meanwhile;
+   Open MPI frees a communicator without the other ranks. */
+void lm_leavecomm(lm_comm *c);
 
 /* The number of the next message to dest. */
 #define LM_SEQUENCES ((uint32_t)1 << 30) /* there they wrap */

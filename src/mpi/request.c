@@ -48,6 +48,12 @@ static bool list_remove(lm_request *r)
     return true;
 }
 
+/* Takes it out of its list, if it is in one. */
+static void request_leave(lm_request *r)
+{
+    if (list_remove(r)) lm_leavecomm(r->c);
+}
+
 static void request_unmark(lm_request *r)
 {
     for (int i = 0; i < 2; i++)
@@ -117,7 +123,7 @@ static void requests_sweep(lua_State *L)
     lua_rawgetp(L, LUA_REGISTRYINDEX, &requests_key);
     while (finished) {
         lm_request *r = finished;
-        list_remove(r);
+        request_leave(r);
         lua_pushnil(L);
         lua_rawsetp(L, -2, r);
     }
@@ -183,6 +189,7 @@ static void request_register(lua_State *L, lm_request *r)
 static void request_list(lm_request *r, int type)
 {
     r->type = type;
+    r->c->requests++;
     list_add(&open, r);
     lm_background = lm_pollseldom;
 }
@@ -380,7 +387,7 @@ static void request_end(lm_request *r)
     if (r->turn) free(r->turn->texts);
     r->turn = NULL;
     if (r->buffer) lm_closebuffer(r->L, r->buffer);
-    list_remove(r);
+    request_leave(r);
 }
 
 static int method_gc(lua_State *L)
@@ -427,7 +434,7 @@ void lm_abandonrequests(void)
     while (open) {
         open->abandoned = true; /* the registry keeps it */
         lm_droppending(open);
-        list_remove(open);
+        request_leave(open);
     }
 }
 
