@@ -102,6 +102,23 @@ function TestComm:test_a_freed_communicator_raises()
     lu.assertEquals(message(function () d:send(1, 0) end), "calling 'send' on bad self (the communicator was freed)")
 end
 
+function TestComm:test_a_communicator_that_is_at_work_cannot_be_freed()
+    local d, tried = mpi.COMM_SELF:dup(), nil
+    package.loaded["module at work"] = {}
+    local s = d:isend(package.loaded["module at work"], 0)
+    package.loaded["module at work"] = nil
+    local original = require
+    require = function ()
+        tried = message(d.free, d)
+        return true
+    end
+    local value = d:recv(0)
+    require = original
+    s:wait()
+    lu.assertEquals({value, tried}, {true, "free: comm:recv is under way on the communicator"})
+    d:free()
+end
+
 function TestComm:test_world_cannot_be_freed()
     lu.assertEquals(message(comm.free, comm), "mpi.COMM_WORLD cannot be freed")
 end

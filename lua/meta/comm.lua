@@ -79,8 +79,9 @@ function comm:split_type(type, key) end
 ---@return mpi.comm?
 function comm:subset(ranks) end
 
---- Frees the communicator: using it afterwards raises, freeing it again does nothing. `mpi.COMM_WORLD` and
---- `mpi.COMM_SELF` cannot be freed. As MPI_Comm_free.
+--- Frees the communicator: using it afterwards raises, freeing it again does nothing; requests that are open on it go
+--- on. `mpi.COMM_WORLD` and `mpi.COMM_SELF` cannot be freed, nor can, by a finalizer or an operator, a communicator of
+--- which a method is at work. As MPI_Comm_free.
 function comm:free() end
 
 --- ## Messages of values

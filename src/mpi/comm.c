@@ -374,6 +374,19 @@ void lm_leavecomm(lm_comm *c)
     if (--c->requests == 0 && c->comm == MPI_COMM_NULL && c->payload != MPI_COMM_NULL) MPI_Comm_free(&c->payload);
 }
 
+/* Raises while a method of c, further down the stack, is at work: finalizers and operators run inside of them. */
+static void comm_rest(lua_State *L, const lm_comm *c)
+{
+    lua_Debug at;
+    for (int level = 1; lua_getstack(L, level, &at); level++) {
+        lua_getinfo(L, "Sn", &at);
+        if (*at.what != 'C' || !lua_getlocal(L, &at, 1)) continue;
+        if (lua_touserdata(L, -1) == c)
+            luaL_error(L, "free: %s is under way on the communicator", at.name ? lua_pushfstring(L, "comm:%s", at.name) : "a call");
+        lua_pop(L, 1);
+    }
+}
+
 static int comm_free(lua_State *L)
 {
     lm_comm *c = lm_check(L, 1, &comm_kind);
@@ -385,6 +398,7 @@ static int comm_free(lua_State *L)
     lm_checkmpi(L);
     if (c->record->named) return luaL_error(L, "%s cannot be freed", c->record->named);
     if (c->mapping) comm_refuse(L, 1, c);
+    comm_rest(L, c);
     comm_agree(L, c, "free", NULL);
     lm_endturns(L, c, "free");
     if (c->keeper) c->keeper->free(L, c);
