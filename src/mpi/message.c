@@ -59,11 +59,22 @@ void lm_sendvalue(lua_State *L, lm_comm *c, lm_outgoing *o, int index, lm_buffer
     bool streams = o->mode == LM_STANDARD && o->dest != c->rank && o->dest != MPI_PROC_NULL && lua_istable(L, index);
     lm_sink *sink = streams ? lm_opensink(L, c, o) : NULL;
     lm_encodeto(L, index, b, sink);
-    if (o->dest == MPI_PROC_NULL) return;
     if (streams && sink->taken) {
         lm_closesink(L, o, b);
         return;
     }
+    lm_sendbody(L, c, o, b);
+}
+
+void lm_encodebody(lua_State *L, int index, lm_buffer *b)
+{
+    lm_grow(L, b, sizeof(lm_head));
+    lm_encode(L, index, b);
+}
+
+void lm_sendbody(lua_State *L, lm_comm *c, lm_outgoing *o, const lm_buffer *b)
+{
+    if (o->dest == MPI_PROC_NULL) return;
     size_t bytes = b->size - sizeof(lm_head);
     lm_head head = lm_newhead(c, LM_VALUE, 0, bytes, o->dest);
     memcpy(b->data, &head, sizeof head);
@@ -71,18 +82,22 @@ void lm_sendvalue(lua_State *L, lm_comm *c, lm_outgoing *o, int index, lm_buffer
     if (bytes > LM_ROOM) lm_sendpayload(L, c, o, b->data + sizeof head, &head);
 }
 
-void lm_sendarray(lua_State *L, lm_comm *c, lm_outgoing *o, const lm_array *a, lm_envelope *e)
+const void *lm_arraybody(lua_State *L, const lm_array *a)
 {
     size_t bytes = lm_bytes(a);
-    const char *body = a->data;
-    if (bytes > LM_ROOM && !a->contiguous) {
-        char *packed = lua_newuserdatauv(L, bytes, 0);
-        lm_pack(a, packed);
-        body = packed;
-    } else {
+    if (a->contiguous || bytes <= LM_ROOM) {
         lua_pushnil(L);
+        return a->data;
     }
+    char *packed = lua_newuserdatauv(L, bytes, 0);
+    lm_pack(a, packed);
+    return packed;
+}
+
+void lm_sendarray(lua_State *L, lm_comm *c, lm_outgoing *o, const lm_array *a, const void *body, lm_envelope *e)
+{
     if (o->dest == MPI_PROC_NULL) return;
+    size_t bytes = lm_bytes(a);
     e->head = lm_newhead(c, LM_ARRAY, (lm_dtype)a->dtype, bytes, o->dest);
     if (bytes <= LM_ROOM) lm_pack(a, e->body);
     send_envelope(L, c, o, e, sizeof e->head + (bytes <= LM_ROOM ? bytes : 0));
@@ -123,7 +138,8 @@ static int letter_new(lua_State *L)
 }
 
 /* Consumes a message that there is no memory for. */
-static _Noreturn void letter_refuse(lua_State *L, lm_comm *c, MPI_Message *message, lm_arrival from, const char *call)
+static _Noreturn void letter_refuse(lua_State *L, lm_comm *c, MPI_Message *message, lm_arrival from, const char *call,
+                                    lm_outgoing *pending)
 {
     lm_envelope e;
     lm_mpi(L, MPI_Mrecv(&e, LM_EAGER, MPI_BYTE, message, MPI_STATUS_IGNORE), call);
@@ -132,17 +148,19 @@ static _Noreturn void letter_refuse(lua_State *L, lm_comm *c, MPI_Message *messa
         lm_waitmoving(L, call, "source", from.source, from.tag);
         lm_mpi(L, lm_drain(c, &e.head, from), call);
     }
+    lm_completesend(L, pending);
     luaL_error(L, "not enough memory");
     abort();
 }
 
-lm_letter *lm_openletter(lua_State *L, int comm, lm_comm *c, MPI_Message *message, const MPI_Status *status, const char *call)
+lm_letter *lm_openletter(lua_State *L, int comm, lm_comm *c, MPI_Message *message, const MPI_Status *status, const char *call,
+                         lm_outgoing *pending)
 {
     lm_arrival from = {status->MPI_SOURCE, status->MPI_TAG};
     comm = lua_absindex(L, comm);
     lua_pushcfunction(L, letter_new);
     lua_pushvalue(L, comm);
-    if (lm_quietcall(L, 1, 2) != LUA_OK) letter_refuse(L, c, message, from, call);
+    if (lm_quietcall(L, 1, 2) != LUA_OK) letter_refuse(L, c, message, from, call, pending);
     lm_letter *new = lua_touserdata(L, -1);
     *new = (lm_letter){.from = from};
     lm_mpi(L, MPI_Mrecv(&new->envelope, LM_EAGER, MPI_BYTE, message, MPI_STATUS_IGNORE), call);
@@ -172,7 +190,7 @@ static lm_letter *letter_find(const lm_comm *c, int source, int tag)
     return found;
 }
 
-lm_letter *lm_matchletter(lua_State *L, int comm, lm_comm *c, int source, int tag, const char *call)
+lm_letter *lm_matchletter(lua_State *L, int comm, lm_comm *c, int source, int tag, const char *call, lm_outgoing *pending)
 {
     /* MPI may still hold an earlier message of the sender, which the probe's tag passed over; while that is opened, a
        finalizer may receive any letter */
@@ -184,7 +202,7 @@ lm_letter *lm_matchletter(lua_State *L, int comm, lm_comm *c, int source, int ta
         MPI_Status status;
         lm_mpi(L, MPI_Improbe(found->from.source, tag, c->comm, &there, &message, &status), call);
         if (!there) return found;
-        lm_openletter(L, comm, c, &message, &status, call);
+        lm_openletter(L, comm, c, &message, &status, call, pending);
         opened = true;
     }
 }
@@ -235,10 +253,10 @@ static void take_guarded(lua_State *L, lm_comm *c, const char *call, int source,
 }
 
 lm_arrival lm_takeenvelope(lua_State *L, int comm, lm_comm *c, const char *call, int source, int tag, lm_envelope *e,
-                           const lm_outgoing *pending, bool streams)
+                           lm_outgoing *pending, bool streams)
 {
     lm_wait(L, call, "source", source, tag);
-    lm_letter *opened = lm_matchletter(L, comm, c, source, tag, call);
+    lm_letter *opened = lm_matchletter(L, comm, c, source, tag, call, pending);
     if (opened) return lm_takeletter(L, comm, c, opened, e);
     MPI_Status status;
     if (lm_ticking() > 0 && !pending) await_envelope(L, c, call, source, tag);

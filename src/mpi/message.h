@@ -60,12 +60,17 @@ typedef struct lm_outgoing {
 lm_buffer *lm_sendbuffer(lua_State *L);
 lm_envelope *lm_sendenvelope(lua_State *L, lm_envelope *local);
 
-/* Begins to send the value at index, encoded into b, which must stay as it is until the completion. */
+/* Begins to send the value at index, encoded into b, which must stay as it is until the completion. In two steps: once
+   it is encoded, sending it needs no memory. */
 void lm_sendvalue(lua_State *L, lm_comm *c, lm_outgoing *o, int index, lm_buffer *b);
+void lm_encodebody(lua_State *L, int index, lm_buffer *b);
+void lm_sendbody(lua_State *L, lm_comm *c, lm_outgoing *o, const lm_buffer *b);
 
-/* Begins to send an array. It and the envelope must stay as they are until the completion; a packed copy of a strided
-   array is pushed, else nil. */
-void lm_sendarray(lua_State *L, lm_comm *c, lm_outgoing *o, const lm_array *a, lm_envelope *e);
+/* What MPI is to send of an array: its own memory, or a packed copy of a strided one, which is pushed; else nil is. */
+const void *lm_arraybody(lua_State *L, const lm_array *a);
+
+/* Begins to send an array. It, its body and the envelope must stay as they are until the completion. */
+void lm_sendarray(lua_State *L, lm_comm *c, lm_outgoing *o, const lm_array *a, const void *body, lm_envelope *e);
 
 /* The head of the next message to dest. */
 lm_head lm_newhead(lm_comm *c, lm_content content, lm_dtype dtype, size_t bytes, int dest);
@@ -81,9 +86,9 @@ void lm_completesend(lua_State *L, lm_outgoing *o);
 /* --- receiving --- */
 
 /* Takes the next envelope that matches; the communicator is at stack index `comm`, and `pending` (or NULL) a send of
-   the same call. What comes may be a stream if `streams`. */
+   the same call, completed before an error is raised. What comes may be a stream if `streams`. */
 lm_arrival lm_takeenvelope(lua_State *L, int comm, lm_comm *c, const char *call, int source, int tag, lm_envelope *e,
-                           const lm_outgoing *pending, bool streams);
+                           lm_outgoing *pending, bool streams);
 
 /* Receives the body behind an envelope: into exactly head->bytes of room, or (drain) into nothing, so that the sender
    of a message nobody wants goes on; `room` is then LM_EAGER bytes. MPI's code. */
@@ -108,10 +113,11 @@ typedef struct lm_letter {
 } lm_letter;
 
 /* Opens a message that a probe matched and keeps it. */
-lm_letter *lm_openletter(lua_State *L, int comm, lm_comm *c, MPI_Message *message, const MPI_Status *status, const char *call);
+lm_letter *lm_openletter(lua_State *L, int comm, lm_comm *c, MPI_Message *message, const MPI_Status *status, const char *call,
+                         lm_outgoing *pending);
 
 /* The letter that a receive must take first, or NULL. */
-lm_letter *lm_matchletter(lua_State *L, int comm, lm_comm *c, int source, int tag, const char *call);
+lm_letter *lm_matchletter(lua_State *L, int comm, lm_comm *c, int source, int tag, const char *call, lm_outgoing *pending);
 
 /* Moves a letter into e and forgets it. */
 lm_arrival lm_takeletter(lua_State *L, int comm, lm_comm *c, lm_letter *l, lm_envelope *e);

@@ -77,20 +77,22 @@ static int value_receive(lua_State *L, lm_comm *c, const char *call, int source,
     return 2;
 }
 
-/* Receives into the array and pushes the status. */
-static int array_receive(lua_State *L, lm_comm *c, const char *call, lm_array *a, int source, int tag, lm_outgoing *pending)
+/* Where a message for the array arrives: a strided view is received packed, into memory that is pushed. */
+static char *array_room(lua_State *L, lm_array *a) { return a->contiguous ? a->data : lua_newuserdatauv(L, lm_bytes(a), 0); }
+
+/* Receives into the array, by way of its room, and pushes the status. */
+static int array_receive(lua_State *L, lm_comm *c, const char *call, lm_array *a, char *room, int source, int tag,
+                         lm_outgoing *pending)
 {
     if (source == MPI_PROC_NULL) {
         lm_completesend(L, pending);
         lm_pushstatus(L, MPI_PROC_NULL, MPI_ANY_TAG, 0);
         return 1;
     }
-    /* a strided view is received packed; fewer elements than it has leave the rest as it was */
-    char *room = a->contiguous ? a->data : lua_newuserdatauv(L, lm_bytes(a), 0);
     lm_envelope e;
     lm_arrival from = lm_takeenvelope(L, 1, c, call, source, tag, &e, pending, false);
     if (!lm_acceptable(&e.head, a)) refuse(L, c, call, &e.head, from, a, pending);
-    if (!a->contiguous) lm_pack(a, room);
+    if (!a->contiguous) lm_pack(a, room); /* fewer elements than it has leave the rest as it was */
     if (e.head.bytes <= LM_ROOM) memcpy(room, e.body, e.head.bytes);
     else payload_receive(L, c, call, &e.head, from, room);
     if (!a->contiguous) lm_unpack(a, room);
@@ -152,8 +154,8 @@ static int Send(lua_State *L, const char *call, lm_mode mode)
     const lm_array *a = check_sendable(L, 2);
     int dest = lm_checkrank(L, 3, c, "dest", MPI_UNDEFINED);
     lm_outgoing o = lm_outgoingto(call, dest, lm_checktag(L, 4, 0), mode);
-    lm_envelope local;
-    lm_sendarray(L, c, &o, a, lm_sendenvelope(L, &local));
+    lm_envelope local, *e = lm_sendenvelope(L, &local);
+    lm_sendarray(L, c, &o, a, lm_arraybody(L, a), e);
     lm_completesend(L, &o);
     return 0;
 }
@@ -167,7 +169,7 @@ static int p2p_Recv(lua_State *L)
     lm_array *a = lm_checkarray(L, 2);
     int source = lm_checkrank(L, 3, c, "source", MPI_ANY_SOURCE), tag = lm_checktag(L, 4, MPI_ANY_TAG);
     lm_checkwrite(L, a);
-    return array_receive(L, c, "Recv", a, source, tag, NULL);
+    return array_receive(L, c, "Recv", a, array_room(L, a), source, tag, NULL);
 }
 
 static int p2p_Sendrecv(lua_State *L)
@@ -181,9 +183,10 @@ static int p2p_Sendrecv(lua_State *L)
     int recvtag = lm_checktag(L, 7, MPI_ANY_TAG);
     lm_checkwrite(L, b);
     if (lm_overlap(a, b)) luaL_argerror(L, 4, "the two arrays share memory; Sendrecv_replace sends and receives in place");
-    lm_envelope local;
-    lm_sendarray(L, c, &o, a, lm_sendenvelope(L, &local));
-    return array_receive(L, c, "Sendrecv", b, source, recvtag, &o);
+    lm_envelope local, *e = lm_sendenvelope(L, &local);
+    char *room = array_room(L, b); /* before the send, which must not be under way when memory runs out */
+    lm_sendarray(L, c, &o, a, lm_arraybody(L, a), e);
+    return array_receive(L, c, "Sendrecv", b, room, source, recvtag, &o);
 }
 
 static int p2p_Sendrecv_replace(lua_State *L)
@@ -196,9 +199,10 @@ static int p2p_Sendrecv_replace(lua_State *L)
     lm_checkwrite(L, a);
     lm_array *copy = lm_newarray(L, (lm_dtype)a->dtype, a->ndim, a->shape);
     lm_pack(a, copy->data);
-    lm_envelope local;
-    lm_sendarray(L, c, &o, copy, lm_sendenvelope(L, &local));
-    return array_receive(L, c, o.call, a, source, recvtag, &o);
+    lm_envelope local, *e = lm_sendenvelope(L, &local);
+    char *room = array_room(L, a);
+    lm_sendarray(L, c, &o, copy, copy->data, e);
+    return array_receive(L, c, o.call, a, room, source, recvtag, &o);
 }
 
 /* --- methods: probes -------------------------------------------------------------------------------------- */
@@ -212,7 +216,7 @@ static int probe(lua_State *L, const char *call, bool wait)
         return 1;
     }
     lm_wait(L, call, "source", source, tag);
-    lm_letter *found = lm_matchletter(L, 1, c, source, tag, call);
+    lm_letter *found = lm_matchletter(L, 1, c, source, tag, call, NULL);
     if (!found) {
         int there = 1;
         MPI_Message message;
@@ -227,7 +231,7 @@ static int probe(lua_State *L, const char *call, bool wait)
             lua_pushnil(L);
             return 1;
         }
-        found = lm_openletter(L, 1, c, &message, &status, call);
+        found = lm_openletter(L, 1, c, &message, &status, call, NULL);
     }
     lm_pushstatus(L, found->from.source, found->from.tag, lm_countof(&found->envelope.head));
     return 1;

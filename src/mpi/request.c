@@ -178,6 +178,7 @@ void lm_markarray(lua_State *L, lm_request *r, int index, bool receiving)
     lm_keep(L);
 }
 
+/* Keeps the request on top of the stack from the collector. First of all: when memory is out, nothing has begun. */
 static void request_register(lua_State *L, lm_request *r)
 {
     lua_rawgetp(L, LUA_REGISTRYINDEX, &requests_key);
@@ -194,17 +195,17 @@ static void request_list(lm_request *r, int type)
     lm_background = lm_pollseldom;
 }
 
-void lm_openrequest(lua_State *L, lm_request *r, int type)
+/* Puts a request that MPI has begun among the open ones. */
+static void request_open(lm_request *r, int type)
 {
     request_list(r, type);
     r->parts = lm_pend(r, &r->mpi) + lm_pend(r, &r->out.parts[0]) + lm_pend(r, &r->out.parts[1]);
     if (!r->parts && type != LM_RECEIVES) request_finish(r);
-    request_register(L, r); /* last: when memory is out, the collector ends the request */
 }
 
 void lm_openturn(lua_State *L, lm_request *r, lm_turn *t, bool compares)
 {
-    request_register(L, r); /* first: when memory is out, nothing has been asked */
+    request_register(L, r);
     request_list(r, LM_COLLECTS);
     r->turn = t;
     lm_taketurn(t, compares);
@@ -451,8 +452,10 @@ static int isend(lua_State *L, const char *call, lm_mode mode)
     lm_keep(L);
     r->buffer = b;
     r->out.mode = mode;
-    lm_sendvalue(L, c, &r->out, 2, b);
-    lm_openrequest(L, r, LM_SENDS);
+    lm_encodebody(L, 2, b);
+    request_register(L, r);
+    lm_sendbody(L, c, &r->out, b);
+    request_open(r, LM_SENDS);
     return 1;
 }
 
@@ -467,11 +470,13 @@ static int Isend(lua_State *L, const char *call, lm_mode mode)
     lm_request *r = lm_newrequest(L, 1, call, "dest", dest, tag);
     lm_envelope *e = lua_newuserdatauv(L, sizeof *e, 0);
     lm_keep(L);
+    const void *body = lm_arraybody(L, a);
+    lm_keep(L);
     lm_markarray(L, r, 2, false);
     r->out.mode = mode;
-    lm_sendarray(L, c, &r->out, a, e);
-    lm_keep(L);
-    lm_openrequest(L, r, LM_SENDS);
+    request_register(L, r);
+    lm_sendarray(L, c, &r->out, a, body, e);
+    request_open(r, LM_SENDS);
     return 1;
 }
 
@@ -489,11 +494,14 @@ static void request_post(lua_State *L, lm_request *r)
     }
     r->envelope = lua_newuserdatauv(L, sizeof *r->envelope, 0);
     lm_keep(L);
-    lm_letter *opened = lm_matchletter(L, 1, r->c, r->rank, r->tag, r->call);
+    lm_letter *opened = lm_matchletter(L, 1, r->c, r->rank, r->tag, r->call, NULL);
+    request_register(L, r);
     if (!opened) lm_mpi(L, MPI_Irecv(r->envelope, LM_EAGER, MPI_BYTE, r->rank, r->tag, r->c->comm, &r->mpi), r->call);
-    if (!opened) r->c->receives++;
-    lm_openrequest(L, r, LM_RECEIVES);
-    if (!opened) return;
+    request_open(r, LM_RECEIVES);
+    if (!opened) {
+        r->c->receives++;
+        return;
+    }
     r->from = lm_takeletter(L, 1, r->c, opened, r->envelope);
     request_arrived(r);
 }

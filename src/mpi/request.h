@@ -51,10 +51,7 @@ void lm_markarray(lua_State *L, lm_request *r, int index, bool receiving);
 /* Keeps the value on top of the stack alive as long as the request below it, and pops it. */
 void lm_keep(lua_State *L);
 
-/* Puts a request that MPI has begun among the open ones. */
-void lm_openrequest(lua_State *L, lm_request *r, int type);
-
-/* The same for one that waits for its turn, which is asked for. */
+/* Opens a collective's request, which waits for its turn; that is asked for. */
 void lm_openturn(lua_State *L, lm_request *r, lm_turn *t, bool compares);
 
 /* Its turn has begun with r->mpi, or nothing if that is null. */
