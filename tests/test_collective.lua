@@ -572,6 +572,56 @@ function TestReductions:test_a_raising_operator_raises_on_every_rank_and_leaves_
     lu.assertEquals(comm:Allreduce(array.ones(3))[1], size)
 end
 
+function TestReductions:test_an_operator_that_raises_on_one_rank_raises_on_every_rank()
+    if size == 1 then lu.skip "one rank" end
+    for _, name in ipairs {"Reduce", "Allreduce", "Reduce_scatter", "Scan", "Exscan"} do
+        for r = 0, size - 1 do
+            local reached = false
+            local op = mpi.op(function (a, b)
+                reached = reached or rank == r
+                if rank == r then error "only here" end
+                b:add_(a)
+            end)
+            local recv = array.full(name == "Reduce_scatter" and 1 or size, 7)
+            local fine, problem = pcall(comm[name], comm, array.ones(size), recv, table.unpack(name == "Reduce_scatter" and {nil, op} or {op}, 1, 2))
+            lu.assertEquals(fine, not comm:allreduce(reached, mpi.LOR))
+            if not fine then lu.assertStrContains(problem, ("[%d] tests/test_collective.lua:"):format(r)) end
+        end
+    end
+end
+
+function TestReductions:test_an_operator_that_raises_on_some_values_raises_on_every_rank_that_waits()
+    if size == 1 then lu.skip "one rank" end
+    local function f(a, b) return b == size - 1 and error "too many" or a + b end
+    for _, name in ipairs {"Ireduce", "Iallreduce", "Iscan", "Iexscan"} do
+        local r = comm[name](comm, array.full(3, rank), nil, f)
+        lu.assertStrContains(message(r.wait, r), "too many")
+    end
+    lu.assertStrContains(message(comm.Reduce_scatter, comm, array.full(size, rank), nil, nil, f), "too many")
+end
+
+function TestReductions:test_no_operator_can_communicate()
+    if size == 1 then lu.skip "one rank" end
+    local function f() comm:barrier() end
+    for _, name in ipairs {"Ireduce", "Iallreduce", "Iscan", "Iexscan"} do
+        local r = comm[name](comm, array.ones(3), nil, f)
+        lu.assertStrContains(message(r.wait, r), "an operator cannot communicate")
+    end
+    lu.assertStrContains(message(comm.Reduce_scatter, comm, array.ones(size), nil, nil, f), "an operator cannot communicate")
+    lu.assertEquals(comm:allreduce(1), size)
+end
+
+function TestReductions:test_what_an_operator_raises_need_not_be_a_text()
+    if size == 1 then lu.skip "one rank" end
+    local unspeakable = setmetatable({}, {__tostring = function () error "no words" end})
+    for _, name in ipairs {"Allreduce", "Reduce_scatter"} do
+        local function f() error(unspeakable) end
+        local problem = message(comm[name], comm, array.ones(size), nil, table.unpack(name == "Allreduce" and {f} or {nil, f}, 1, 2))
+        lu.assertStrContains(problem, "(error object is a table value)")
+    end
+    lu.assertEquals(comm:allreduce(1), size)
+end
+
 TestMistakes = {}
 
 function TestMistakes:test_each_names_its_call_and_argument()

@@ -87,7 +87,8 @@ function mpi.dims(n, k) end
 --- reduction is one of these, a Lua function `f(a, b)` that returns the combination of two values (of two numbers,
 --- for arrays), or for arrays `mpi.op(f)`. Functions must be associative and are applied in rank order, `a` being
 --- from the lower ranks; all ranks pass the same one. An operator that raises raises on every rank; it cannot
---- communicate.
+--- communicate. In nonblocking calls each rank runs it for itself, on the values of all, when the script sees the
+--- request complete.
 ---
 --- Values are combined as Lua combines them: integers stay integers and wrap, an integer and a float give a float.
 

@@ -403,25 +403,47 @@ static int call_pieces(call *k, int64_t n)
     return code;
 }
 
+static int protected_text(lua_State *L)
+{
+    luaL_tolstring(L, 1, NULL);
+    return 1;
+}
+
+/* A Lua operator that raised on a rank raises on all: what it raised here is at `raised`, 0: it did not. */
+static void call_operated(call *k, int raised)
+{
+    lua_State *L = k->L;
+    if (raised) {
+        lua_pushcfunction(L, protected_text);
+        lua_pushvalue(L, raised);
+        if (lua_pcall(L, 1, 1, 0) != LUA_OK) lua_pushfstring(L, "(error object is a %s value)", luaL_typename(L, raised));
+        k->mistake = lua_tostring(L, -1);
+    }
+    call_agree(k, true, 0);
+}
+
 /* What a fold needs when the ranks' arrays are all here. */
 typedef struct fold {
     const lm_array *like; /* what each rank gave */
     char *blocks;         /* by rank */
-    int64_t count;        /* how many of them are combined */
+    int ranks;
+    int64_t count;        /* how many of them make this rank's combination */
     size_t offset;        /* of this rank's part in the combination, in bytes */
     lm_array *recv;       /* NULL: no result here */
     int64_t rows;         /* of recv that the part fills: the first */
 } fold;
 
-static void fold_finish(lua_State *L, const fold *f, int op)
+/* false: the Lua operator raised; what it raised is pushed. All blocks are combined, so that it raises on all ranks. */
+static bool fold_finish(lua_State *L, const fold *f, int op)
 {
-    lm_foldblocks(L, op, f->like, f->blocks, f->count);
-    if (!f->recv) return;
+    if (!lm_foldblocks(L, op, f->like, f->blocks, f->ranks)) return false;
+    if (!f->recv) return true;
     lm_array filled = *f->recv;
     if (filled.ndim == 0) filled.ndim = 1, filled.stride[0] = 1;
     filled.shape[0] = f->rows;
     lm_settle(&filled);
     lm_unpack(&filled, f->blocks + (size_t)(f->count - 1) * lm_bytes(f->like) + f->offset);
+    return true;
 }
 
 static void fold_finish_request(lua_State *L, lm_request *r, int index)
@@ -431,17 +453,17 @@ static void fold_finish_request(lua_State *L, lm_request *r, int index)
     lua_getiuservalue(L, index, 1);
     lua_getfield(L, -1, "fold");
     lua_getfield(L, -2, "op");
-    fold_finish(L, lua_touserdata(L, -2), lua_gettop(L));
+    if (!fold_finish(L, lua_touserdata(L, -2), lua_gettop(L))) lua_error(L);
     lua_settop(L, top);
 }
 
-/* All blocks come to all ranks, which combine them in rank order; a raising operator raises on each. */
+/* All blocks come to all ranks, which combine them in rank order. */
 static int call_fold(call *k, const lm_array *like)
 {
     lua_State *L = k->L;
     size_t bytes = lm_bytes(like);
     fold *f = lua_newuserdatauv(L, sizeof *f, 0);
-    *f = (fold){like, lua_newuserdatauv(L, bytes * (size_t)k->c->size, 0), k->c->size, 0, k->recv, k->recv ? array_rows(k->recv) : 0};
+    *f = (fold){like, lua_newuserdatauv(L, bytes * (size_t)k->c->size, 0), k->c->size, k->c->size, 0, k->recv, k->recv ? array_rows(k->recv) : 0};
     if (k->row->call == scan) f->count = k->c->rank + 1;
     if (k->row->call == exscan) f->count = k->c->rank;
     if (f->count == 0) f->recv = NULL;
@@ -466,7 +488,8 @@ static int call_fold(call *k, const lm_array *like)
     k->postponed = g.postponed;
     if (!k->binding->nonblocking) {
         lm_mpi(L, code, k->name);
-        fold_finish(L, f, k->op_arg);
+        bool fine = fold_finish(L, f, k->op_arg);
+        if (k->opid >= LM_FUNCTION) call_operated(k, fine ? 0 : lua_gettop(L));
         k->recvbuf = NULL; /* unpacked already */
         return code;
     }
@@ -495,10 +518,7 @@ static int call_reduce(call *k)
     k->count = (int)r.count;
     int code = r.count > INT_MAX && k->row->call != reduce_scatter ? call_pieces(k, r.count) : call_mpi(k);
     lm_endreduction(&r);
-    if (r.message) { /* a Lua operator may have raised on some rank */
-        if (r.failed) k->mistake = luaL_tolstring(k->L, r.message, NULL);
-        call_agree(k, true, 0);
-    }
+    if (r.message) call_operated(k, r.failed ? r.message : 0);
     return code;
 }
 

@@ -49,7 +49,7 @@ typedef struct lm_comm {
     const char *mapping;     /* the call whose tasks are under way: nothing else may use the communicator; or NULL */
 } lm_comm;
 
-/* Set while a Lua operator runs inside an MPI call: no other call may start then. */
+/* Set while a Lua operator of a reduction of arrays runs, mostly inside an MPI call: no other call may start then. */
 extern bool lm_in_operator;
 
 /* Raises where MPI must not be called: in an operator, and in an isolated task. */

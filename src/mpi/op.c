@@ -369,14 +369,18 @@ static int combine(lua_State *L, lm_reduction *r, void *a, void *b)
     lua_pushlightuserdata(L, a);
     lua_pushlightuserdata(L, b);
     lua_pushvalue(L, r->function);
-    return lua_pcall(L, 4, 0, 0);
+    lm_in_operator = true;
+    int code = lua_pcall(L, 4, 0, 0);
+    lm_in_operator = false;
+    return code;
 }
 
-void lm_foldblocks(lua_State *L, int op, const lm_array *like, char *blocks, int64_t n)
+bool lm_foldblocks(lua_State *L, int op, const lm_array *like, char *blocks, int64_t n)
 {
     lm_reduction r = {.op = lm_testop(L, op), .function = lua_absindex(L, op), .like = like};
     for (int64_t i = 1; i < n; i++)
-        if (combine(L, &r, blocks + (size_t)(i - 1) * lm_bytes(like), blocks + (size_t)i * lm_bytes(like)) != LUA_OK) lua_error(L);
+        if (combine(L, &r, blocks + (size_t)(i - 1) * lm_bytes(like), blocks + (size_t)i * lm_bytes(like)) != LUA_OK) return false;
+    return true;
 }
 
 /* Called by MPI: nothing may unwind from here. */
@@ -386,13 +390,9 @@ static void reduction_function(void *in, void *inout, int *count, MPI_Datatype *
     lm_reduction *r;
     int found;
     MPI_Type_get_attr(*type, reduction_key, &r, &found);
-    if (r->failed) return;
-    lm_in_operator = true;
-    if (combine(r->L, r, in, inout) != LUA_OK) {
-        r->failed = true;
-        lua_replace(r->L, r->message);
-    }
-    lm_in_operator = false;
+    if (r->failed || combine(r->L, r, in, inout) == LUA_OK) return;
+    r->failed = true;
+    lua_replace(r->L, r->message);
 }
 
 static MPI_Op reduction_op(bool commutative)

@@ -69,9 +69,9 @@ void lm_endreduction(lm_reduction *r);
 /* Whether MPI reduces this dtype itself. */
 bool lm_isnative(lm_opid op, lm_dtype dtype);
 
-/* Combines n blocks of the shape of `like`, one behind the other, in their order into the last one. Runs the Lua
-   operator, which may raise. */
-void lm_foldblocks(lua_State *L, int op, const lm_array *like, char *blocks, int64_t n);
+/* Combines n blocks of the shape of `like`, one behind the other, in their order: each becomes the combination up to it.
+   false: the Lua operator raised; what it raised is pushed. */
+bool lm_foldblocks(lua_State *L, int op, const lm_array *like, char *blocks, int64_t n);
 
 void luaopen_op(lua_State *L); /* adds the operators and op to the module on top of the stack */
 
