@@ -337,6 +337,21 @@ function TestVarying:test_Reduce_scatter_gives_each_its_part_of_the_sum()
     end
 end
 
+function TestVarying:test_Reduce_scatter_of_a_single_number_gives_it_to_one_rank()
+    everywhere(function (c)
+        local n, me, counts = c:size(), c:rank(), {}
+        for r = 1, n do counts[r] = r == n and 1 or 0 end
+        for _, op in ipairs {mpi.SUM, function (a, b) return a + b end} do
+            local function one() return array.full({}, me + 1) end
+            local expected = me == n - 1 and {n * (n + 1) / 2} or {}
+            lu.assertEquals(c:Reduce_scatter(one(), nil, counts, op):totable(), expected)
+            lu.assertEquals(c:Ireduce_scatter(one(), nil, counts, op):wait():totable(), expected)
+            lu.assertEquals(c:Reduce_scatter(mpi.IN_PLACE, one(), counts, op):get(), expected[1] or me + 1)
+            lu.assertEquals(c:Ireduce_scatter(mpi.IN_PLACE, one(), counts, op):wait():get(), expected[1] or me + 1)
+        end
+    end)
+end
+
 function TestVarying:test_Reduce_scatter_in_place_fills_the_first_rows()
     everywhere(function (c)
         local n, me = c:size(), c:rank()

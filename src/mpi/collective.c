@@ -233,8 +233,11 @@ static void call_make(call *k, int64_t rows_needed)
 {
     int64_t shape[LM_MAXDIM];
     memcpy(shape, k->send->shape, sizeof shape);
-    if (k->row->receives == EACH || k->row->sends == EACH) shape[0] = rows_needed;
-    int ndim = k->send->ndim == 0 && k->row->receives == EACH ? 1 : k->send->ndim;
+    int ndim = k->send->ndim;
+    if (k->row->receives == EACH || k->row->sends == EACH) {
+        shape[0] = rows_needed;
+        if (ndim == 0) ndim = 1;
+    }
     k->recv = lm_newarray(k->L, (lm_dtype)k->send->dtype, ndim, shape);
     if (k->row->use == NEIGHBOURS) memset(k->recv->data, 0, lm_bytes(k->recv)); /* the blocks of missing ones */
     lua_replace(k->L, k->recv_arg);
