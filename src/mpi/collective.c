@@ -317,7 +317,8 @@ static _Noreturn void call_fail(call *k)
     abort();
 }
 
-/* Nonblocking calls ask the others later. */
+/* Nonblocking calls ask the others later. Those that always ask have a channel that all ranks use alike: what they move
+   never meets a receive of a call that was not compared, which may be shorter. */
 static void call_agree(call *k, bool always, uint64_t also)
 {
     k->also = also;
@@ -329,6 +330,7 @@ static void call_agree(call *k, bool always, uint64_t also)
     call_wait(k);
     lm_intent intent = call_intent(k);
     lm_agree(k->L, k->c, &intent, always);
+    if (always) k->comm = k->c->payload;
 }
 
 /* Whether there is a result for this rank. */
@@ -754,7 +756,7 @@ static int collective(lua_State *L)
 {
     const binding *b = lua_touserdata(L, lua_upvalueindex(1));
     call k = {.row = b->row, .binding = b, .name = b->name, .c = lm_checkcomm(L, 1), .L = L};
-    k.comm = k.c->comm;
+    k.comm = k.c->later;
     k.parts = k.c->size;
     if (k.row->use == NEIGHBOURS) k.parts = call_neighbours(&k);
     call_read(&k);

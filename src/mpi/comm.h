@@ -1,6 +1,10 @@
-/* Communicators. Each is three of MPI's: one for envelopes and collectives; one for what no receive of the user's may
-   match: the payloads that do not fit into an envelope, under their sequence number, and under tags behind those the
-   blocks that few ranks send to one another in collectives of values; and one for nonblocking collectives. */
+/* Communicators. Each is three of MPI's. What the ranks have agreed on may be of any length and has to meet receives made
+   for it; what they have not agreed on may meet what it does not fit, and is short. So they go apart:
+   comm      envelopes, collectives of values, and nonblocking ones that are not compared;
+   payload   what no receive of the user's may match: payloads that do not fit into an envelope, under their sequence
+             number, blocks that few ranks send to one another in collectives of values, under tags behind those,
+             comparisons, and the blocking collectives of arrays that are always compared;
+   later     nonblocking collectives that are compared, and blocking ones of arrays that need not be. */
 #ifndef LM_COMM_H
 #define LM_COMM_H
 

@@ -12,7 +12,7 @@ static void turn_begin(lm_turn *t)
     int code = t->request->code;
     t->begun = true;
     lm_holdpending(-1);
-    if (t->answer == LM_AGREED) code = t->begin(t, t->c->later);
+    if (t->answer == LM_AGREED) code = t->begin(t, t->asked ? t->c->later : t->c->comm);
     else if (code == MPI_SUCCESS) code = lm_telltexts(t->c, &t->intent, t->request->place, &t->texts, &t->request->mpi);
     lm_requestbegun(t->request, code);
 }
@@ -35,6 +35,7 @@ static void turns_go(lm_comm *c)
 static int turn_ask(lm_turn *t)
 {
     lm_request *r = t->request;
+    t->asked = true;
     t->c->record->agreed++;
     t->words[0] = lm_share(t->c, &t->intent);
     t->words[1] = t->remainder;
