@@ -584,6 +584,8 @@ function TestReductions:test_a_raising_operator_raises_on_every_rank_and_leaves_
     lu.assertStrContains(message(comm.Allreduce, comm, array.ones(3), nil, function () error "never" end), "never")
     lu.assertStrContains(message(comm.Allreduce, comm, array.ones(3), nil, function () return "x" end), "the operator returned a string, expected a number")
     lu.assertStrContains(message(comm.Allreduce, comm, array.ones(3), nil, mpi.op(function () comm:barrier() end)), "an operator cannot communicate")
+    local hidden = setmetatable({}, {__tostring = function () error "not to be shown" end})
+    lu.assertStrContains(message(comm.Allreduce, comm, array.ones(3), nil, function () error(hidden) end), "(error object is a table value)")
     lu.assertEquals(comm:Allreduce(array.ones(3))[1], size)
 end
 

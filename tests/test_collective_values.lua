@@ -269,6 +269,16 @@ function TestReduce:test_a_raising_operator_raises_the_same_on_every_rank()
     lu.assertEquals(comm:allreduce(1), size)
 end
 
+function TestReduce:test_an_operators_error_that_cannot_be_shown_raises_on_every_rank()
+    if size == 1 then lu.skip "one rank" end
+    local hidden = setmetatable({}, {__tostring = function () error "not to be shown" end})
+    local function f() error(hidden) end
+    for _, call in ipairs {"allreduce", "reduce", "scan"} do
+        lu.assertEquals(message(comm[call], comm, rank, f), "(error object is a table value)")
+    end
+    lu.assertEquals(comm:allreduce(1), size)
+end
+
 function TestReduce:test_different_operators_raise_on_every_rank()
     if size == 1 then lu.skip "one rank" end
     local text = message(function () comm:allreduce(1, rank == 0 and mpi.SUM or mpi.PROD) end)

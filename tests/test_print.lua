@@ -36,4 +36,11 @@ function TestPrint:test_a_tostring_that_raises_raises_on_every_rank()
     lu.assertEquals(comm:allreduce(1), size)
 end
 
+function TestPrint:test_an_error_that_cannot_be_shown_raises_on_every_rank()
+    local hidden = setmetatable({}, {__tostring = function () error "not to be shown" end})
+    local bad = setmetatable({}, {__tostring = function () error(hidden) end})
+    lu.assertStrContains(message(comm.print, comm, rank == size - 1 and bad or 1), "(error object is a table value)")
+    lu.assertEquals(comm:allreduce(1), size)
+end
+
 os.exit(lu.run())

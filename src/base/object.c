@@ -83,6 +83,34 @@ int lm_quietcall(lua_State *L, int arguments, int results)
     return status;
 }
 
+static int protected_tostring(lua_State *L)
+{
+    luaL_tolstring(L, 1, NULL);
+    return 1;
+}
+
+static int protected_typename(lua_State *L)
+{
+    lua_pushfstring(L, "(error object is a %s value)", luaL_typename(L, 1));
+    return 1;
+}
+
+const char *lm_errortext(lua_State *L, int index)
+{
+    lua_pushvalue(L, index);
+    if (lua_type(L, -1) == LUA_TSTRING) return lua_tostring(L, -1);
+    lua_pushcfunction(L, protected_tostring);
+    lua_pushvalue(L, -2);
+    if (lua_pcall(L, 1, 1, 0) != LUA_OK) {
+        lua_pop(L, 1);
+        lua_pushcfunction(L, protected_typename);
+        lua_pushvalue(L, -2);
+        lm_quietcall(L, 1, 1); /* the text, or that memory is out */
+    }
+    lua_remove(L, -2);
+    return lua_tostring(L, -1);
+}
+
 const char *lm_unknownoption(lua_State *L, int index, const char *const names[])
 {
     lua_pushnil(L);

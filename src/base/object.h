@@ -55,6 +55,10 @@ void lm_newkind(lua_State *L, const lm_kind *kind, const luaL_Reg *methods, cons
 /* Adds the first n values on the stack as print shows them: by tostring, a tab between two. */
 void lm_addline(lua_State *L, luaL_Buffer *b, int n);
 
+/* Pushes the text of the error object at index: by tostring, or "(error object is a table value)" when that raises. Never
+   raises itself. */
+const char *lm_errortext(lua_State *L, int index);
+
 /* NULL when the table at index has only the options named in the NULL-ended list; else what is wrong, pushed as text. */
 const char *lm_unknownoption(lua_State *L, int index, const char *const names[]);
 

@@ -408,22 +408,10 @@ static int call_pieces(call *k, int64_t n)
     return code;
 }
 
-static int protected_text(lua_State *L)
-{
-    luaL_tolstring(L, 1, NULL);
-    return 1;
-}
-
 /* A Lua operator that raised on a rank raises on all: what it raised here is at `raised`, 0: it did not. */
 static void call_operated(call *k, int raised)
 {
-    lua_State *L = k->L;
-    if (raised) {
-        lua_pushcfunction(L, protected_text);
-        lua_pushvalue(L, raised);
-        if (lua_pcall(L, 1, 1, 0) != LUA_OK) lua_pushfstring(L, "(error object is a %s value)", luaL_typename(L, raised));
-        k->mistake = lua_tostring(L, -1);
-    }
+    if (raised) k->mistake = lm_errortext(k->L, raised);
     call_agree(k, true, 0);
 }
 

@@ -57,7 +57,7 @@ static void combine_anywhere(lm_valuecall *k, int root, bool prefixes)
         bool fine = lua_pcall(L, 4, 1, 0) == LUA_OK;
         if (!fine && k->op < LM_FUNCTION)
             lua_pushfstring(L, "%s with mpi.%s: %s; a Lua function may combine any values", k->name, lm_opnames[k->op],
-                            luaL_tolstring(L, -1, NULL));
+                            lm_errortext(L, -1));
         b->size = 0;
         p = fine ? lm_encodeparcel(L, -1, b) : lm_messageparcel(L, b);
     }

@@ -66,7 +66,8 @@ lm_buffer *lm_ownbuffer(lua_State *L)
 lm_parcel lm_messageparcel(lua_State *L, lm_buffer *b)
 {
     size_t at = b->size, length;
-    const char *message = luaL_tolstring(L, -1, &length);
+    lm_errortext(L, -1);
+    const char *message = lua_tolstring(L, -1, &length);
     memcpy(lm_grow(L, b, length), message, length);
     lua_pop(L, 2);
     return (lm_parcel){at, length, true};
@@ -340,7 +341,7 @@ static int values_print(lua_State *L)
     lua_pushcfunction(L, protected_line);
     lua_insert(L, 2);
     if (lua_pcall(L, n, 1, 0) != LUA_OK) {
-        luaL_tolstring(L, 2, NULL);
+        lm_errortext(L, 2);
         lua_replace(L, 2);
         k.mistake = lua_tostring(L, 2);
     }
