@@ -182,6 +182,15 @@ function TestScatter:test_alltoall_of_lists_too_short_raises_on_every_rank()
     lu.assertEquals(comm:allreduce(1), size)
 end
 
+function TestScatter:test_lists_are_read_without_metamethods()
+    local list = {}
+    for r = 0, size - 1 do list[r + 1] = rank * size + r end
+    setmetatable(list, {__index = function () error "read" end, __len = function () error "measured" end})
+    lu.assertEquals(comm:scatter(rank == 0 and list or nil), rank)
+    local got = comm:alltoall(list)
+    for r = 0, size - 1 do lu.assertEquals(got[r + 1], r * size + rank) end
+end
+
 TestReduce = {}
 
 local function sum_of(n) return n * (n + 1) // 2 end

@@ -431,7 +431,8 @@ static lm_parcel *encode_list(lm_valuecall *k, int arg, int n, const int *peers,
         lm_mistake(L, &k->mistake, arg, k->name, "list of %d values expected, one for each %s, got %s", n, whom, luaL_typename(L, arg));
     } else {
         lua_Integer length = (lua_Integer)lua_rawlen(L, arg);
-        if (lua_getfield(L, arg, "n") == LUA_TNUMBER) length = lua_tointeger(L, -1);
+        lua_pushliteral(L, "n"); /* without metamethods, as its entries are read */
+        if (lua_rawget(L, arg) == LUA_TNUMBER) length = lua_tointeger(L, -1);
         lua_pop(L, 1);
         for (bool more = peers; more && length >= 0 && length < n; length += more) {
             more = lua_rawgeti(L, arg, length + 1) != LUA_TNIL || peers[length] == MPI_PROC_NULL;
