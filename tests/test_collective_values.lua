@@ -7,6 +7,10 @@ local rank, size = comm:rank(), comm:size()
 
 local samples = {1, -2.5, true, "text", ("long"):rep(1000), {}, {1, {x = {"deep"}}}, {("l"):rep(300), ("m"):rep(300)}}
 
+-- A value that rank 1 alone can decode.
+local strange = setmetatable({}, {})
+if rank == 1 then mpi.register("known to rank 1", getmetatable(strange)) end
+
 TestBcast = {}
 
 function TestBcast:test_every_root_reaches_every_rank()
@@ -131,6 +135,14 @@ function TestGather:test_allgather_gives_every_rank_the_list()
             for r = 0, c:size() - 1 do lu.assertEquals(list[r + 1], {r, v}) end
         end
     end)
+end
+
+function TestGather:test_what_the_root_cannot_decode_raises_there_and_the_others_go_on()
+    if size == 1 then lu.skip "one rank" end
+    local fine, problem = pcall(comm.gather, comm, rank == 1 and strange or ("long"):rep(50000))
+    lu.assertEquals(fine, rank > 0)
+    if not fine then lu.assertStrContains(problem, "known to rank 1") end
+    lu.assertEquals(comm:allreduce(1), size)
 end
 
 TestScatter = {}

@@ -38,6 +38,7 @@ static int protected_fold(lua_State *L)
 static void combine_anywhere(lm_valuecall *k, int root, bool prefixes)
 {
     lua_State *L = k->L;
+    lm_gathermemory(k, root);
     lm_buffer *b = lm_ownbuffer(L);
     lm_parcel p = lm_encodeparcel(L, 2, b);
     const char *own = lm_parcelmistake(L, &p, b);

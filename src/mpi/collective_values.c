@@ -1,11 +1,15 @@
 /* Collectives of any Lua value. Each rank's value travels as a block of fixed size that holds the encoding when it
    fits; what is longer follows on the second channel. A rank that cannot encode its value still takes part: its block
-   carries the message, and the call raises where the value was wanted. */
+   carries the message, and the call raises where the value was wanted.
+
+   From the agreement to the last call of MPI nothing raises, or the others would wait for ever: memory whose size is
+   known is there before, what comes and finds none goes nowhere, and values are decoded at the end. */
 #include "collective_values.h"
 
 #include "agree.h"
 #include "datatype.h"
 #include "error.h"
+#include "message.h"
 #include "progress.h"
 #include "topology.h"
 #include "wire.h"
@@ -68,6 +72,7 @@ lm_parcel lm_messageparcel(lua_State *L, lm_buffer *b)
     size_t at = b->size, length;
     lm_errortext(L, -1);
     const char *message = lua_tolstring(L, -1, &length);
+    if (!lm_reserve(L, b, length)) length = b->capacity - b->size;
     memcpy(lm_grow(L, b, length), message, length);
     lua_pop(L, 2);
     return (lm_parcel){at, length, true};
@@ -195,18 +200,82 @@ static void long_wait(lm_valuecall *k, int n, MPI_Request *requests)
     lm_mpi(k->L, MPI_Waitall(n, requests, MPI_STATUSES_IGNORE), k->name);
 }
 
-static void long_recv(lm_valuecall *k, void *room, const head *h, int source)
+/* Pushes a buffer, to be closed, and returns room in it for n bytes that come; NULL: there is no memory for them. */
+static char *long_room(lua_State *L, size_t n)
 {
-    lm_waitmoving(k->L, k->name, "source", source, -1);
-    lm_span span = lm_spanof(MPI_BYTE, (int64_t)h->bytes);
-    int code = MPI_Recv(room, span.count, span.type, source, (int)h->sequence, k->c->payload, MPI_STATUS_IGNORE);
-    lm_endspan(&span);
-    lm_mpi(k->L, code, k->name);
+    lm_buffer *b = lm_trybuffer(L);
+    lua_toclose(L, -1);
+    return b && lm_reserve(L, b, n) ? b->data : NULL;
 }
 
-/* Pushes the value, or the message, that the bytes are. */
+/* Without room the bytes go nowhere. */
+static void long_recv(lm_valuecall *k, char *room, const head *h, int source)
+{
+    lm_head whole = {.sequence = h->sequence, .bytes = h->bytes};
+    lm_arrival from = {.source = source};
+    lm_waitmoving(k->L, k->name, "source", source, -1);
+    lm_mpi(k->L, room ? lm_takepayload(k->c, &whole, from, room) : lm_drain(k->c, &whole, from), k->name);
+}
+
+static uint64_t long_bytes(const block *b) { return b->head.bytes > BODY ? b->head.bytes : 0; }
+
+static uint64_t longs_total(const block *blocks, int n)
+{
+    uint64_t total = 0;
+    for (int i = 0; i < n; i++) total += long_bytes(&blocks[i]);
+    return total;
+}
+
+/* Receives what does not fit into the blocks of all ranks, or of n neighbours, one behind the other into a buffer, which
+   is pushed; `own` is what this rank itself has, or NULL when it comes like the rest. NULL: nothing came, or there was
+   no memory for it. */
+static const char *longs_recv(lm_valuecall *k, int n, const int *peers, const block *blocks, const char *own)
+{
+    uint64_t total = longs_total(blocks, n);
+    if (!total) return NULL;
+    char *room = long_room(k->L, total), *at = room;
+    for (int i = 0; i < n; i++) {
+        int peer = peers ? peers[i] : i;
+        uint64_t bytes = long_bytes(&blocks[i]);
+        if (!bytes) continue;
+        if (!own || peer != k->c->rank) long_recv(k, at, &blocks[i].head, peer);
+        else if (at) memcpy(at, own, bytes);
+        if (at) at += bytes;
+    }
+    return room;
+}
+
+/* Where ranks hand on what they get, one that has no room for it takes part with this instead; what is longer then
+   moves piece by piece, which takes up to twice the time. */
+#define PIECE ((size_t)1 << 20)
+static char nowhere[PIECE];
+
+/* Whether n bytes may move as a whole: no rank lacks room, or they are few. */
+static bool long_whole(lm_valuecall *k, size_t n, const char *room)
+{
+    if (n <= PIECE) return true;
+    int lacking = !room;
+    lm_wait(k->L, k->name, k->root < 0 ? NULL : "root", k->root, -1);
+    lm_mpi(k->L, MPI_Allreduce(MPI_IN_PLACE, &lacking, 1, MPI_INT, MPI_MAX, k->c->comm), k->name);
+    return !lacking;
+}
+
+/* Sends the root's bytes to all, into their room or nowhere. */
+static void long_bcast(lm_valuecall *k, int root, char *room, size_t n, bool whole)
+{
+    size_t step = whole ? n : PIECE;
+    for (size_t at = 0; at < n; at += step) {
+        lm_span span = lm_spanof(MPI_BYTE, (int64_t)(n - at < step ? n - at : step));
+        int code = MPI_Bcast(room ? room + at : nowhere, span.count, span.type, root, k->c->comm);
+        lm_endspan(&span);
+        lm_mpi(k->L, code, k->name);
+    }
+}
+
+/* Pushes the value, or the message, that the bytes are; raises when they are NULL. */
 static void push_content(lua_State *L, const char *bytes, const head *h)
 {
+    if (!bytes) luaL_error(L, "not enough memory");
     if (h->failed) lua_pushlstring(L, bytes, h->bytes);
     else lm_decode(L, bytes, h->bytes);
 }
@@ -222,20 +291,15 @@ bool lm_bcastvalue(lm_valuecall *k, int root, const lm_parcel *p, const lm_buffe
     if (mine) block_fill(&first, p, b, 0);
     lm_wait(L, k->name, "root", root, -1);
     lm_mpi(L, MPI_Bcast(&first, sizeof first, MPI_BYTE, root, c->comm), k->name);
-    const char *bytes = first.body;
-    lm_buffer *room = NULL;
-    if (first.head.bytes > BODY) {
-        char *all = mine ? b->data + p->at : lm_grow(L, room = lm_newbuffer(L), first.head.bytes);
-        lm_span span = lm_spanof(MPI_BYTE, (int64_t)first.head.bytes);
+    char *bytes = first.body;
+    size_t n = first.head.bytes;
+    if (n > BODY) {
+        bytes = mine ? b->data + p->at : long_room(L, n);
+        bool whole = long_whole(k, n, bytes);
         lm_waitmoving(L, k->name, "root", root, -1);
-        int code = MPI_Bcast(all, span.count, span.type, root, c->comm);
-        lm_endspan(&span);
-        lm_mpi(L, code, k->name);
-        bytes = all;
+        long_bcast(k, root, bytes, n, whole);
     }
-    if (first.head.failed) lua_pushlstring(L, bytes, first.head.bytes);
-    else if (!mine) lm_decode(L, bytes, first.head.bytes);
-    if (room) lm_closebuffer(L, room);
+    if (first.head.failed || !mine) push_content(L, bytes, &first.head);
     return !first.head.failed;
 }
 
@@ -254,66 +318,58 @@ static int values_bcast(lua_State *L)
 /* --- gather, allgather ------------------------------------------------------------------------------------ */
 
 /* Pushes the list of the values in `blocks`, of all ranks or of n neighbours. What does not fit into them lies in
-   `longs`, one behind the other, or without longs is received now, from this rank itself out of b. All is received
-   before a failure raises. */
-static void push_list(lm_valuecall *k, int n, const int *peers, const block *blocks, const lm_parcel *own, const lm_buffer *b, const char *longs)
+   `longs`, one behind the other; NULL: there was no memory for it. */
+static void push_list(lua_State *L, int n, const int *peers, const block *blocks, const char *longs)
 {
-    lua_State *L = k->L;
     int failed = -1;
     lua_createtable(L, n, 1);
     lua_pushinteger(L, n);
     lua_setfield(L, -2, "n");
     for (int r = 0; r < n; r++) {
         const head *h = &blocks[r].head;
-        const char *bytes = blocks[r].body;
-        lm_buffer *room = NULL;
-        if (h->bytes > BODY && longs) {
-            bytes = longs;
-            longs += h->bytes;
-        } else if (h->bytes > BODY) {
-            room = lm_newbuffer(L);
-            bytes = lm_grow(L, room, h->bytes);
-            if (r == k->c->rank) memcpy(room->data, b->data + own->at, own->size);
-            else long_recv(k, room->data, h, r);
-        }
-        push_content(L, bytes, h);
+        bool fits = h->bytes <= BODY;
+        push_content(L, fits ? blocks[r].body : longs, h);
+        if (!fits) longs += h->bytes;
         if (h->failed && failed < 0) failed = r;
-        lua_rawseti(L, room ? -3 : -2, r + 1);
-        if (room) {
-            lm_closebuffer(L, room);
-            lua_pop(L, 1);
-        }
+        lua_rawseti(L, -2, r + 1);
     }
     if (failed < 0) return;
     lua_rawgeti(L, -1, failed + 1);
     luaL_error(L, "[%d] %s", peers ? peers[failed] : failed, lua_tostring(L, -1));
 }
 
+void lm_gathermemory(lm_valuecall *k, int root)
+{
+    if (k->c->rank == root && k->c->size > FEW) k->blocks = lua_newuserdatauv(k->L, sizeof(block) * (size_t)k->c->size, 0);
+    else lua_pushnil(k->L);
+}
+
 void lm_gathervalues(lm_valuecall *k, int root, const lm_parcel *p, const lm_buffer *b)
 {
     lua_State *L = k->L;
     lm_comm *c = k->c;
-    block few[FEW], *all = few, *own = block_own(c, few);
+    block few[FEW], *all = k->blocks ? k->blocks : few, *own = block_own(c, few);
     bool here = c->rank == root;
     block_fill(own, p, b, here || p->size <= BODY ? 0 : lm_nextsequence(c, root));
-    if (here && c->size > FEW) all = lua_newuserdatauv(L, sizeof(block) * (size_t)c->size, 0);
     blocks_gather(k, root, own, all);
+    lua_pushnil(L);
     if (here) {
-        push_list(k, c->size, NULL, all, p, b, NULL);
-        if (all != few) lua_remove(L, -2);
-        return;
-    }
-    if (p->size > BODY) {
+        int result = lua_gettop(L);
+        const char *longs = longs_recv(k, c->size, NULL, all, b->data + p->at);
+        push_list(L, c->size, NULL, all, longs);
+        lua_replace(L, result);
+        lua_settop(L, result);
+    } else if (p->size > BODY) {
         MPI_Request request = long_isend(k, b->data + p->at, &own->head, root);
         long_wait(k, 1, &request);
     }
-    lua_pushnil(L);
 }
 
 static int values_gather(lua_State *L)
 {
     lua_settop(L, 3);
     lm_valuecall k = lm_begincall(L, "gather", 3);
+    lm_gathermemory(&k, k.root);
     lm_parcel p;
     lm_buffer *b = parcel_alone(L, 2, BODY, &p);
     call_agree_parcel(&k, &p, b);
@@ -345,9 +401,10 @@ static int values_print(lua_State *L)
         lua_replace(L, 2);
         k.mistake = lua_tostring(L, 2);
     }
-    lm_agreecall(&k, true);
+    lm_gathermemory(&k, 0);
     lm_parcel p;
     lm_buffer *b = parcel_alone(L, 2, BODY, &p);
+    lm_agreecall(&k, true);
     lm_gathervalues(&k, 0, &p, b);
     if (k.c->rank > 0) return 0;
     int list = lua_gettop(L);
@@ -364,33 +421,29 @@ static int values_print(lua_State *L)
     return 0;
 }
 
-static uint64_t long_bytes(const block *b) { return b->head.bytes > BODY ? b->head.bytes : 0; }
-
-/* Brings what does not fit into the blocks to all ranks, one behind the other. */
-static void longs_allgather(lm_valuecall *k, const block *all, const char *mine, char *room, uint64_t total)
+/* Brings what does not fit into the blocks to all ranks, one behind the other into their room or nowhere; `counts` is
+   memory for two numbers a rank. */
+static void longs_allgather(lm_valuecall *k, const block *all, char *mine, char *room, size_t total, int *counts)
 {
-    lua_State *L = k->L;
     lm_comm *c = k->c;
-    lm_waitmoving(L, k->name, NULL, 0, -1);
-    if (total <= INT_MAX) {
-        int *counts = lua_newuserdatauv(L, sizeof(int) * 2 * (size_t)c->size, 0), *displs = counts + c->size, at = 0;
+    bool whole = long_whole(k, total, room);
+    lm_waitmoving(k->L, k->name, NULL, 0, -1);
+    if (whole && total <= INT_MAX) {
+        int *displs = counts + c->size, at = 0;
         for (int r = 0; r < c->size; r++) {
             counts[r] = (int)long_bytes(&all[r]);
             displs[r] = at;
             at += counts[r];
         }
-        lm_mpi(L, MPI_Allgatherv(mine, counts[c->rank], MPI_BYTE, room, counts, displs, MPI_BYTE, c->comm), k->name);
+        char *to = room ? room : nowhere;
+        lm_mpi(k->L, MPI_Allgatherv(mine, counts[c->rank], MPI_BYTE, to, counts, displs, MPI_BYTE, c->comm), k->name);
         return;
     }
-    for (int r = 0; r < c->size; r++) { /* beyond an int's reach there is no Allgatherv */
-        uint64_t bytes = long_bytes(&all[r]);
-        if (!bytes) continue;
-        if (r == c->rank) memcpy(room, mine, bytes);
-        lm_span span = lm_spanof(MPI_BYTE, (int64_t)bytes);
-        int code = MPI_Bcast(room, span.count, span.type, r, c->comm);
-        lm_endspan(&span);
-        lm_mpi(L, code, k->name);
-        room += bytes;
+    for (int r = 0; r < c->size; r++) { /* also beyond an int's reach, where there is no Allgatherv */
+        size_t bytes = long_bytes(&all[r]);
+        if (r == c->rank && room) memcpy(room, mine, bytes);
+        long_bcast(k, r, r == c->rank ? mine : room, bytes, whole);
+        if (room) room += bytes;
     }
 }
 
@@ -399,22 +452,22 @@ static int values_allgather(lua_State *L)
     lua_settop(L, 2);
     lm_valuecall k = lm_begincall(L, "allgather", 0);
     lm_comm *c = k.c;
+    block few[FEW], *all = few, *own = block_own(c, few);
+    int few_counts[2 * FEW], *counts = few_counts;
+    if (c->size > FEW) {
+        all = lua_newuserdatauv(L, (sizeof *all + 2 * sizeof *counts) * (size_t)c->size, 0);
+        counts = (int *)(all + c->size);
+    }
     lm_parcel p;
     lm_buffer *b = parcel_alone(L, 2, BODY, &p);
     call_agree_parcel(&k, &p, b);
-    block few[FEW], *all = few, *own = block_own(c, few);
     block_fill(own, &p, b, 0);
-    if (c->size > FEW) {
-        all = lua_newuserdatauv(L, sizeof(block) * (size_t)c->size, 0);
-        lm_mpi(L, MPI_Allgather(own, BLOCK, MPI_BYTE, all, BLOCK, MPI_BYTE, c->comm), k.name);
-    } else {
-        blocks_exchange(&k, own, 0, all, ALLGATHER);
-    }
-    uint64_t total = 0;
-    for (int r = 0; r < c->size; r++) total += long_bytes(&all[r]);
-    char *longs = total ? lm_grow(L, lm_newbuffer(L), total) : NULL;
-    if (total) longs_allgather(&k, all, b->data + p.at, longs, total);
-    push_list(&k, c->size, NULL, all, &p, b, longs);
+    if (c->size > FEW) lm_mpi(L, MPI_Allgather(own, BLOCK, MPI_BYTE, all, BLOCK, MPI_BYTE, c->comm), k.name);
+    else blocks_exchange(&k, own, 0, all, ALLGATHER);
+    size_t total = longs_total(all, c->size);
+    char *longs = total ? long_room(L, total) : NULL;
+    if (total) longs_allgather(&k, all, b->data + p.at, longs, total, counts);
+    push_list(L, c->size, NULL, all, longs);
     return 1;
 }
 
@@ -467,21 +520,19 @@ static int values_scatter(lua_State *L)
     lua_settop(L, 3);
     lm_valuecall k = lm_begincall(L, "scatter", 3);
     lm_comm *c = k.c;
-    lm_buffer *b = lm_ownbuffer(L);
     bool here = c->rank == k.root;
+    lm_buffer *b = here ? lm_ownbuffer(L) : NULL;
     lm_parcel *parcels = here ? encode_list(&k, 2, c->size, NULL, b) : NULL;
-    const char *mistake = call_agree_list(&k);
     block mine, *all = here ? lua_newuserdatauv(L, sizeof(block) * (size_t)c->size, 0) : NULL;
     MPI_Request *requests = here ? lua_newuserdatauv(L, sizeof(MPI_Request) * (size_t)c->size, 0) : NULL;
+    const char *mistake = call_agree_list(&k);
     for (int r = 0; here && r < c->size; r++) block_fill(&all[r], &parcels[r], b, lm_nextsequence(c, r));
     lm_wait(L, k.name, "root", k.root, -1);
     lm_mpi(L, MPI_Scatter(all, BLOCK, MPI_BYTE, &mine, BLOCK, MPI_BYTE, k.root, c->comm), k.name);
     if (!here) {
-        lm_buffer *room = lm_newbuffer(L);
         char *bytes = mine.body;
-        if (mine.head.bytes > BODY) long_recv(&k, bytes = lm_grow(L, room, mine.head.bytes), &mine.head, k.root);
+        if (mine.head.bytes > BODY) long_recv(&k, bytes = long_room(L, mine.head.bytes), &mine.head, k.root);
         push_content(L, bytes, &mine.head);
-        lm_closebuffer(L, room);
         return mine.head.failed ? luaL_error(L, "%s", lua_tostring(L, -1)) : 1;
     }
     for (int r = 0; r < c->size; r++) {
@@ -495,20 +546,37 @@ static int values_scatter(lua_State *L)
     return 1;
 }
 
-/* Sends a parcel to each rank, or to each of n neighbours, and pushes the list of what they send; a neighbour that is
-   missing gives nil. Raises the mistake when all is done. */
-static void exchange(lm_valuecall *k, int n, const int *peers, const lm_parcel *parcels, lm_buffer *b, const char *mistake)
+/* What an exchange with all ranks, or with n neighbours, needs of memory. */
+typedef struct exchange {
+    int n;
+    const int *peers;
+    block *to, *from;
+    MPI_Request *requests;
+} exchange;
+
+/* Pushes that memory. A neighbour that is missing gives nil. */
+static exchange exchange_open(lm_valuecall *k, int n, const int *peers, lm_buffer *b)
 {
     lua_State *L = k->L;
-    lm_comm *c = k->c;
     block *to = lua_newuserdatauv(L, sizeof(block) * 2 * (size_t)n, 0), *from = to + n;
     MPI_Request *requests = lua_newuserdatauv(L, sizeof(MPI_Request) * (size_t)n, 0);
     lua_pushnil(L);
     lm_parcel nothing = lm_encodeparcel(L, -1, b);
+    for (int i = 0; i < n; i++) block_fill(&from[i], &nothing, b, 0);
+    return (exchange){n, peers, to, from, requests};
+}
+
+/* Sends a parcel to each and pushes the list of what they send. Raises the mistake when all is done. */
+static void exchange_run(lm_valuecall *k, const exchange *x, const lm_parcel *parcels, const lm_buffer *b, const char *mistake)
+{
+    lua_State *L = k->L;
+    lm_comm *c = k->c;
+    int n = x->n;
+    const int *peers = x->peers;
+    block *to = x->to, *from = x->from;
     for (int i = 0; i < n; i++) {
         int peer = peers ? peers[i] : i;
         block_fill(&to[i], &parcels[i], b, peer == MPI_PROC_NULL ? 0 : lm_nextsequence(c, peer));
-        block_fill(&from[i], &nothing, b, 0);
     }
     if (peers) {
         lm_mpi(L, MPI_Neighbor_alltoall(to, BLOCK, MPI_BYTE, from, BLOCK, MPI_BYTE, c->comm), k->name);
@@ -518,25 +586,16 @@ static void exchange(lm_valuecall *k, int n, const int *peers, const lm_parcel *
         from[c->rank] = to[c->rank];
         blocks_exchange(k, to, 1, from, ALLTOALL);
     }
-    size_t total = 0;
     for (int i = 0; i < n; i++) {
         int peer = peers ? peers[i] : i;
-        requests[i] = MPI_REQUEST_NULL;
+        x->requests[i] = MPI_REQUEST_NULL;
         if (peer != MPI_PROC_NULL && to[i].head.bytes > BODY)
-            requests[i] = long_isend(k, b->data + parcels[i].at, &to[i].head, peer);
-        if (from[i].head.bytes > BODY) total += from[i].head.bytes;
+            x->requests[i] = long_isend(k, b->data + parcels[i].at, &to[i].head, peer);
     }
-    /* all bytes are here before anything is decoded, which may run Lua code */
-    lm_buffer *room = lm_newbuffer(L);
-    char *at = lm_grow(L, room, total);
-    for (int i = 0; i < n; i++) {
-        if (from[i].head.bytes <= BODY) continue;
-        long_recv(k, at, &from[i].head, peers ? peers[i] : i);
-        at += from[i].head.bytes;
-    }
-    long_wait(k, n, requests);
+    const char *longs = longs_recv(k, n, peers, from, NULL);
+    long_wait(k, n, x->requests);
     if (mistake) luaL_error(L, "%s", mistake);
-    push_list(k, n, peers, from, NULL, NULL, room->data);
+    push_list(L, n, peers, from, longs);
 }
 
 static int values_alltoall(lua_State *L)
@@ -545,8 +604,9 @@ static int values_alltoall(lua_State *L)
     lm_valuecall k = lm_begincall(L, "alltoall", 0);
     lm_buffer *b = lm_ownbuffer(L);
     lm_parcel *parcels = encode_list(&k, 2, k.c->size, NULL, b);
+    exchange x = exchange_open(&k, k.c->size, NULL, b);
     const char *mistake = call_agree_list(&k);
-    exchange(&k, k.c->size, NULL, parcels, b, mistake);
+    exchange_run(&k, &x, parcels, b, mistake);
     return 1;
 }
 
@@ -557,8 +617,9 @@ static int values_neighbor_alltoall(lua_State *L)
     int peers[2 * LM_MAXGRID], n = lm_neighbours(L, k.c, k.name, peers);
     lm_buffer *b = lm_ownbuffer(L);
     lm_parcel *parcels = encode_list(&k, 2, n, peers, b);
+    exchange x = exchange_open(&k, n, peers, b);
     const char *mistake = call_agree_list(&k);
-    exchange(&k, n, peers, parcels, b, mistake);
+    exchange_run(&k, &x, parcels, b, mistake);
     return 1;
 }
 
@@ -570,8 +631,10 @@ static int values_neighbor_allgather(lua_State *L)
     lm_buffer *b = lm_ownbuffer(L);
     lm_parcel p = lm_encodeparcel(L, 2, b), parcels[2 * LM_MAXGRID];
     for (int i = 0; i < n; i++) parcels[i] = p;
-    call_agree_parcel(&k, &p, b);
-    exchange(&k, n, peers, parcels, b, lm_parcelmistake(L, &p, b));
+    exchange x = exchange_open(&k, n, peers, b);
+    k.mistake = lm_parcelmistake(L, &p, b);
+    const char *mistake = call_agree_list(&k);
+    exchange_run(&k, &x, parcels, b, mistake);
     return 1;
 }
 

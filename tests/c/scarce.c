@@ -4,18 +4,19 @@
 static lua_Alloc granting;
 static void *granting_ud;
 static lua_Integer left;
+static size_t free_size; /* granted without counting */
 
 static void *scarce_alloc(void *ud, void *p, size_t old, size_t new)
 {
     (void)ud;
-    if (new > 0 && (!p || new > old) && left-- <= 0) return NULL;
+    if (new > free_size && (!p || new > old) && left-- <= 0) return NULL;
     return granting(granting_ud, p, old, new);
 }
 
-/* pcall(n, f): so many allocations are granted to f, and none after them. What pcall(f) returns. */
-static int scarce_pcall(lua_State *L)
+static int call(lua_State *L, lua_Integer n, size_t size)
 {
-    left = luaL_checkinteger(L, 1);
+    left = n;
+    free_size = size;
     granting = lua_getallocf(L, &granting_ud);
     lua_setallocf(L, scarce_alloc, NULL);
     int status = lua_pcall(L, lua_gettop(L) - 2, LUA_MULTRET, 0);
@@ -25,9 +26,15 @@ static int scarce_pcall(lua_State *L)
     return lua_gettop(L);
 }
 
+/* pcall(n, f): so many allocations are granted to f, and none after them. What pcall(f) returns. */
+static int scarce_pcall(lua_State *L) { return call(L, luaL_checkinteger(L, 1), 0); }
+
+/* small(size, f): the same, with none granted of more than so many bytes. */
+static int scarce_small(lua_State *L) { return call(L, 0, (size_t)luaL_checkinteger(L, 1)); }
+
 int luaopen_scarce(lua_State *L)
 {
-    luaL_Reg functions[] = {{"pcall", scarce_pcall}, {NULL, NULL}};
+    luaL_Reg functions[] = {{"pcall", scarce_pcall}, {"small", scarce_small}, {NULL, NULL}};
     luaL_newlib(L, functions);
     return 1;
 }
