@@ -300,6 +300,17 @@ function TestReduce:test_an_operators_error_that_cannot_be_shown_raises_on_every
     lu.assertEquals(comm:allreduce(1), size)
 end
 
+function TestReduce:test_a_value_that_cannot_be_decoded_where_they_meet_raises_on_every_rank()
+    if size == 1 then lu.skip "one rank" end
+    for _, call in ipairs {"allreduce", "reduce", "scan"} do
+        for _, op in ipairs {mpi.SUM, function () return 1 end} do
+            local text = message(comm[call], comm, rank == 1 and strange or ("long"):rep(1000), op)
+            lu.assertStrMatches(text, "the message has a table registered as 'known to rank 1'.*")
+        end
+    end
+    lu.assertEquals(comm:allreduce(1), size)
+end
+
 function TestReduce:test_different_operators_raise_on_every_rank()
     if size == 1 then lu.skip "one rank" end
     local text = message(function () comm:allreduce(1, rank == 0 and mpi.SUM or mpi.PROD) end)

@@ -32,37 +32,89 @@ static int protected_fold(lua_State *L)
     return 1;
 }
 
+/* A combination of any values. */
+typedef struct combination {
+    lm_valuecall *call;
+    int root;
+    lm_buffer *b; /* this rank's value, and at the root the result */
+    lm_parcel p;
+} combination;
+
+/* Arguments: the combination, the value. Returns what the combination needs of memory. */
+static int protected_begin(lua_State *L)
+{
+    combination *m = lua_touserdata(L, 1);
+    lm_gathermemory(m->call, m->root);
+    m->b = lm_newbuffer(L);
+    m->p = (lm_parcel){0};
+    lm_encode(L, 2, m->b);
+    m->p.size = m->b->size;
+    return 2;
+}
+
+/* Argument: the combination. Returns the list by rank. */
+static int protected_gather(lua_State *L)
+{
+    combination *m = lua_touserdata(L, 1);
+    lm_gathervalues(m->call, m->root, &m->p, m->b);
+    return 1;
+}
+
+/* Arguments: the combination, the error of an operator that is none of Lua's functions. Returns the message. */
+static int protected_explain(lua_State *L)
+{
+    const combination *m = lua_touserdata(L, 1);
+    lua_pushfstring(L, "%s with mpi.%s: %s; a Lua function may combine any values", m->call->name, lm_opnames[m->call->op],
+                    lm_errortext(L, 2));
+    return 1;
+}
+
+/* At the root: pushes the combination, or the list of prefixes; or the error, and returns false. */
+static bool combine_here(lua_State *L, combination *m, bool prefixes)
+{
+    lm_opid op = m->call->op;
+    lua_pushcfunction(L, protected_gather);
+    lua_pushlightuserdata(L, m);
+    if (lm_quietcall(L, 1, 1) != LUA_OK) return false;
+    int list = lua_gettop(L);
+    lua_pushcfunction(L, protected_fold);
+    lua_pushinteger(L, op);
+    lua_pushvalue(L, 3);
+    lua_pushvalue(L, list);
+    lua_pushboolean(L, prefixes);
+    if (lua_pcall(L, 4, 1, 0) == LUA_OK) return true;
+    if (op == LM_FUNCTION) return false;
+    lua_pushcfunction(L, protected_explain);
+    lua_pushlightuserdata(L, m);
+    lua_pushvalue(L, -3);
+    lm_quietcall(L, 2, 1);
+    return false;
+}
+
 /* Any operator on any values: the values meet on one rank, are combined there in rank order, and the result (or the
    error, so that it is the same everywhere) goes to all. Pushes what each rank gets: the combination, or for scans the
    list of prefixes. */
 static void combine_anywhere(lm_valuecall *k, int root, bool prefixes)
 {
     lua_State *L = k->L;
-    lm_gathermemory(k, root);
-    lm_buffer *b = lm_ownbuffer(L);
-    lm_parcel p = lm_encodeparcel(L, 2, b);
-    const char *own = lm_parcelmistake(L, &p, b);
-    lua_pushcfunction(L, protected_fold);
-    lua_pushinteger(L, k->op);
-    lua_pushvalue(L, 3);
+    combination m = {.call = k, .root = root};
+    lua_pushcfunction(L, protected_begin);
+    lua_pushlightuserdata(L, &m);
+    lua_pushvalue(L, 2);
     /* a value that could not be encoded is a mistake, of which all ranks learn */
-    int failed = p.failed;
+    int failed = lm_quietcall(L, 2, 2) != LUA_OK;
+    if (failed) k->mistake = lua_tostring(L, -1);
+    else lua_toclose(L, -1);
     lm_mpi(L, MPI_Allreduce(MPI_IN_PLACE, &failed, 1, MPI_INT, MPI_MAX, k->c->comm), k->name);
-    if (failed) {
-        k->mistake = own;
-        lm_agreecall(k, true);
-    }
-    lm_gathervalues(k, root, &p, b);
+    if (failed) lm_agreecall(k, true);
     if (k->c->rank == root) {
-        lua_pushboolean(L, prefixes);
-        bool fine = lua_pcall(L, 4, 1, 0) == LUA_OK;
-        if (!fine && k->op < LM_FUNCTION)
-            lua_pushfstring(L, "%s with mpi.%s: %s; a Lua function may combine any values", k->name, lm_opnames[k->op],
-                            lm_errortext(L, -1));
-        b->size = 0;
-        p = fine ? lm_encodeparcel(L, -1, b) : lm_messageparcel(L, b);
+        bool fine = combine_here(L, &m, prefixes);
+        m.b->size = 0;
+        m.p = fine ? lm_encodeparcel(L, -1, m.b) : lm_messageparcel(L, m.b);
+    } else {
+        lm_gathervalues(k, root, &m.p, m.b);
     }
-    if (!lm_bcastvalue(k, root, &p, b)) luaL_error(L, "%s", lua_tostring(L, -1));
+    if (!lm_bcastvalue(k, root, &m.p, m.b)) luaL_error(L, "%s", lua_tostring(L, -1));
 }
 
 static lm_valuecall call_reduction(lua_State *L, const char *name, int root_arg)

@@ -38,6 +38,10 @@ local calls = {
         local got = ring:neighbor_allgather(rank == poor and 1 or text(n, rank))
         return got[1] == ((rank - 1) % size == poor and 1 or text(n, (rank - 1) % size))
     end,
+    reduce = function (n)
+        local longest = comm:reduce(rank == poor and "" or text(n, rank), function (a, b) return #a > #b and a or b end, poor)
+        return rank ~= poor or #longest == n
+    end,
 }
 
 -- The result of f on this rank, or of pcall(f) with little memory on the poor one.
@@ -46,10 +50,11 @@ local function attempt(try, grant, f, n)
     return try(grant, function () return f(n) end)
 end
 
-for _, name in ipairs {"bcast", "gather", "allgather", "scatter", "alltoall", "neighbor_allgather"} do
+for _, name in ipairs {"bcast", "gather", "allgather", "scatter", "alltoall", "neighbor_allgather", "reduce"} do
     for _, n in ipairs {1 << 17, 5 << 19} do
         local fine, result = attempt(scarce.small, 1 << 16, calls[name], n)
-        assert(fine == (rank ~= poor), name)
+        local everywhere = name == "reduce" -- the error is the result
+        assert(fine == not (rank == poor or everywhere), name)
         assert(fine and result or not fine and result:find "not enough memory", name)
         assert(comm:allreduce(1) == size)
     end
