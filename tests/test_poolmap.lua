@@ -143,6 +143,19 @@ function TestMaps:test_a_loop_does_not_go_on_after_the_pool()
     for _, step in ipairs(steps) do lu.assertEquals(message(step), "pool:imap: the pool has ended") end
 end
 
+function TestMaps:test_a_task_or_generator_that_yields_raises_on_rank_0_too()
+    pooled(function (pool)
+        local map = coroutine.wrap(function () return pcall(pool.map, pool, coroutine.yield, 6) end)
+        local loop = coroutine.wrap(function () return pcall(function () for _ in pool:imap(print, coroutine.yield) do end end) end)
+        for _, run in ipairs {map, loop} do
+            local fine, problem = run()
+            lu.assertFalse(fine)
+            lu.assertStrContains(problem.message, "attempt to yield")
+        end
+        lu.assertEquals(pool:map(math.abs, {-1}), {n = 1, 1})
+    end)
+end
+
 -- Rank 0 takes in what comes between any two instructions, also while it is the last one to make a part's communicator.
 function TestMaps:test_making_the_communicator_of_a_part_is_no_message_of_the_pool()
     local serve, ids = require "mpi.serve", {}

@@ -197,14 +197,16 @@ local function finish(part, tasks, here)
     desk:reserve(part, false)
 end
 
--- Does this rank's share as a task is done: → as pcall
+local function as_it_is(problem) return problem end
+
+-- Does this rank's share as a task is done, which cannot yield: → as pcall
 local function as_task(desk, f, ...)
     local function after(...)
         desk.depth = desk.depth - 1
         return ...
     end
     desk.depth = desk.depth + 1
-    return after(pcall(f, ...))
+    return after(serve.run(as_it_is, f, ...))
 end
 
 local function map(part, call, f, items, opts)
