@@ -156,6 +156,32 @@ function TestMaps:test_a_task_or_generator_that_yields_raises_on_rank_0_too()
     end)
 end
 
+function TestMaps:test_a_task_that_fails_while_its_loop_is_left_raises()
+    lu.ranks(2)
+    pooled(function (pool)
+        local part, path = pool{size - 1, 0}, os.tmpname()
+        local function say(text) io.open(path, "w"):write(text):close() end
+        local function await(text)
+            while io.open(path):read "a" ~= text do mpi.sleep(0.001) end
+        end
+        local failed = raised(function ()
+            local function task(i)
+                if comm:rank() == 0 then return i end
+                await "in the body"
+                say "about to fail"
+                error("boom", 0)
+            end
+            for _ in part:imap(task, 1000, {chunk = 1}) do
+                say "in the body"
+                await "about to fail"
+                break
+            end
+        end)
+        os.remove(path)
+        lu.assertEquals({failed.message, failed.rank}, {"boom", size - 1})
+    end)
+end
+
 -- Rank 0 takes in what comes between any two instructions, also while it is the last one to make a part's communicator.
 function TestMaps:test_making_the_communicator_of_a_part_is_no_message_of_the_pool()
     local serve, ids = require "mpi.serve", {}

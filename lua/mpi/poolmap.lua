@@ -251,8 +251,9 @@ local function loop_here(part, f, items, own)
     end
     desk.loop = setmetatable(self, {__close = function (_, problem)
         if desk.loop ~= self then return end
-        as_task(desk, getmetatable(loop).__close, loop, problem)
+        local well, failure = as_task(desk, getmetatable(loop).__close, loop, problem)
         over()
+        if not well and problem == nil then error(renumber(part, failure), 0) end
     end})
     return function ()
         if desk.loop ~= self then
