@@ -499,4 +499,79 @@ function TestFutures:test_other_ranks_go_on_while_rank_0_computes()
     end)
 end
 
+TestInnerPools = {}
+
+-- f(pool, path) as with_gate does, while `pair` is a communicator of ranks 1 and 2, there.
+local function with_pair(f)
+    lu.ranks(3)
+    pair = comm:subset{1, 2}
+    local fine, problem = pcall(with_gate, f)
+    if pair then pair:free() end
+    pair = nil
+    pooled(function (pool) lu.assertEquals(pool:call(math.abs, -1).n, size) end)
+    if not fine then error(problem, 0) end
+end
+
+local function follow() mpi.pool(function () end, pair) end
+
+function TestInnerPools:test_all_of_its_ranks_may_be_cancelled()
+    with_pair(function (pool, gate)
+        pool[1]:submit(function (path)
+            mpi.pool(function ()
+                io.open(path, "w"):close()
+                while true do end
+            end, pair)
+        end, gate)
+        pool[2]:submit(follow)
+        until_there(gate)
+    end)
+end
+
+function TestInnerPools:test_rank_0_learns_that_another_one_was_cancelled()
+    with_pair(function (pool, gate)
+        local leader = pool[1]:submit(function (begun)
+            return mpi.pool(function (inner)
+                local futures = {inner[1]:submit(function () while true do end end)}
+                io.open(begun, "w"):close()
+                while io.open(begun) do mpi.sleep(0.002) end
+                for i = 2, 3 do futures[i] = inner[1]:submit(math.abs, -1) end
+                local told = {}
+                for i, future in ipairs(futures) do told[i] = tostring(select(2, pcall(future.get, future))) end
+                told[4] = tostring(select(2, pcall(inner.call, inner, math.abs, -1)))
+                return told
+            end, pair)
+        end, gate)
+        local follower = pool[2]:submit(follow)
+        until_there(gate)
+        lu.assertTrue(follower:cancel())
+        pool[2]:submit(math.abs, -1):get()
+        os.remove(gate)
+        local told = "the rank has left the pool: its task was cancelled  [rank 1]"
+        lu.assertEquals(leader:get(), {"cancelled  [rank 1]", told, told, told})
+    end)
+end
+
+function TestInnerPools:test_others_learn_that_rank_0_was_cancelled_whatever_they_do()
+    with_pair(function (pool, gate)
+        local leader = pool[1]:submit(function (begun)
+            mpi.pool(function (inner)
+                inner[1]:call(function ()
+                    -- handlers run to their end
+                    xpcall(error, function ()
+                        io.open(begun, "w"):close()
+                        while io.open(begun) do mpi.sleep(0.002) end
+                    end)
+                end)
+            end, pair)
+        end, gate)
+        local follower = pool[2]:submit(follow)
+        until_there(gate)
+        lu.assertTrue(leader:cancel())
+        lu.assertEquals(pool[1]:submit(math.abs, -1):get(), 1)
+        os.remove(gate)
+        lu.assertEquals(raised(follower.get, follower).message,
+            "mpi.pool: rank 0 was in a task that was cancelled inside the pool's function")
+    end)
+end
+
 os.exit(lu.run())

@@ -43,6 +43,8 @@ local mpi = {}
 ---
 --- A pool on another communicator may be used inside of one: in a call by all ranks of that communicator, or on
 --- `mpi.COMM_SELF`.
+--- A rank whose task is cancelled in there leaves that pool: when it is its rank 0, `mpi.pool` raises on
+--- the others; else what it was given there has failed.
 ---@param f fun(pool: pool): any only rank 0's is called
 ---@param comm? mpi.comm default `mpi.COMM_WORLD`
 ---@return any ... on rank 0, what f returned

@@ -188,11 +188,11 @@ local function follow(comm, shift, outer)
     do
         local guard <close> = setmetatable({}, {__close = function ()
             serve.tick(outer)
-            serve.leave(comm)
-            if not stop then poolmap.leave(before) end
+            if not stop then poolmap.leave(before) end -- rank 0 will be told
         end})
         stop = pooltask.serve(comm, shift, outer, come_back)
     end
+    serve.leave(comm)
     poolmap.leave(before, stop.tidy)
     if stop.tidy then comm:free() end
     if stop.failed then

@@ -105,7 +105,7 @@ end
 function Desk:ship(task, rank)
     local worker = self.workers[rank]
     self:take(task, rank)
-    if worker.gone then return self:finish(task, "failed", mpi.pack {message = "the rank has left the pool"}) end
+    if worker.gone then return self:finish(task, "failed", worker.gone) end
     worker.sent = worker.sent + 1
     if #worker == 0 then worker.since = clock() end
     table.insert(worker, {sequence = worker.sent, task = task})
@@ -172,10 +172,26 @@ function Desk:receive(rank, tag)
     if what == notes.RETURNED then
         local task = strike(worker, about)
         if task.state == "running" then self:enqueue(task, true) end
-    else -- notes.EXIT or notes.END
-        worker.gone, self.left = true, true
-        while #worker > 0 do
-            self:finish(table.remove(worker).task, "failed", mpi.pack {message = "the rank has left the pool: os.exit in a task"})
+    else -- notes.EXIT, notes.END or notes.LEFT
+        local why = what == notes.LEFT and "its task was cancelled" or "os.exit in a task"
+        worker.gone, self.left = mpi.pack {message = "the rank has left the pool: " .. why}, true
+        while #worker > 0 do self:finish(table.remove(worker).task, "failed", worker.gone) end
+    end
+end
+
+-- What waits for ranks that have all left the pool has failed.
+function Desk:fail_deserted()
+    for _, part in ipairs(self.parts) do
+        local gone
+        for _, rank in ipairs(part.list) do
+            gone = rank > 0 and self.workers[rank].gone
+            if not gone then break end
+        end
+        local task = gone and head(part.queue)
+        while task do
+            task.rank = part.list[1]
+            self:finish(task, "failed", gone)
+            task = head(part.queue)
         end
     end
 end
@@ -212,6 +228,7 @@ function Desk:turn(ready, choose)
         if self.sends[i]:test() then table.remove(self.sends, i) end
     end
     self:take_in()
+    if self.left then self:fail_deserted() end
     self:hand_out(0)
     if choose and not (ready and ready()) then
         own = choose()
@@ -399,7 +416,7 @@ function Desk:close(problem, before)
         local rank, tag = serve.wait(self.comm, "the end of mpi.pool", limit and math.max(0, limit - clock()) or nil)
         if rank then self:receive(rank, tag) end
     end
-    local tidy = drained() and not self.left
+    local tidy = drained() and not self.left and not serve.stopped() -- others may have been stopped, too
     if tidy then mpi.waitall(self.sends) end
     local stop = {stop = true, tidy = tidy, failed = problem ~= nil}
     if stop.failed then

@@ -10,9 +10,9 @@ local clock = serve.clock
 -- RESULT: back, {sequence number, whether all went well, packed, begin, end}. NOTE: two integers.
 local tags = {TASK = 1, RESULT = 2, NOTE = 3}
 
--- What a note says; src/share/serve.c sends the first two when a rank leaves its program. The others are about a sequence
--- number.
-local notes = {EXIT = 1, END = 2, CANCEL = 3, RECALL = 4, RETURNED = 5}
+-- What a note says; src/share/serve.c sends EXIT and END when a rank leaves its program, and LEFT when a task that was
+-- stopped leaves the pools that it is in. The others are about a sequence number.
+local notes = {EXIT = 1, END = 2, CANCEL = 3, RECALL = 4, RETURNED = 5, LEFT = 6}
 
 local TIDY = 0.05 -- seconds for a stopped task to close what it has open; one that goes on is stopped for good then
 
@@ -76,7 +76,8 @@ end
 -- Does what rank 0 sends until it says stop: → that message. `shift`: this rank's clock against rank 0's pool time.
 -- come_back() is called after a task that was stopped, perhaps in the midst of entering or leaving a pool of its own.
 local function serve_tasks(comm, shift, outer, come_back)
-    local last, running, cancelled, ended = 0, nil, false, false
+    local last, running, cancelled = 0, nil, false
+    local ended -- how rank 0 has left the pool, if it has
     local stopped -- when the running task was
     local dropped = {}
     local problem -- of the task before: another rank may wait in vain because of it
@@ -86,7 +87,8 @@ local function serve_tasks(comm, shift, outer, come_back)
         if what == notes.EXIT then
             serve.leave(comm)
             os.exit(0)
-        elseif what == notes.END then ended = true
+        elseif what == notes.END then ended = "rank 0 has ended its program"
+        elseif what == notes.LEFT then ended = "rank 0 was in a task that was cancelled"
         elseif about == running then cancelled = cancelled or what == notes.CANCEL
         elseif about > last and not dropped[about] then
             dropped[about] = true
@@ -112,7 +114,10 @@ local function serve_tasks(comm, shift, outer, come_back)
 
     serve.tick(tick)
     while true do
-        if ended then error("mpi.pool: rank 0 has ended its program inside the pool's function", 0) end
+        if ended then
+            serve.leave(comm)
+            error(("mpi.pool: %s inside the pool's function"):format(ended), 0)
+        end
         local _, tag = serve.wait(comm, "mpi.pool", nil, nil, problem)
         if tag == tags.NOTE then read()
         else

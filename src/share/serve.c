@@ -35,14 +35,18 @@ typedef struct membership {
 
 static membership *memberships;
 
-/* Out of the pools inside that one. */
-static void memberships_leave(const membership *outer)
+/* What a rank tells the others of a pool it leaves before the end; lua/mpi/pooltask.lua has the same numbers. */
+enum { LEFT_BY_EXIT = 1, LEFT_AT_THE_END = 2, LEFT_WITH_ITS_TASK = 6 };
+
+/* Out of the innermost pool: rank 0 tells all others, these tell rank 0. */
+static void membership_leave(int what)
 {
-    while (memberships && memberships != outer) {
-        membership *m = memberships;
-        memberships = m->outer;
-        free(m);
-    }
+    note n = {what, 0};
+    membership *m = memberships;
+    memberships = m->outer;
+    if (m->rank > 0) MPI_Send(&n, sizeof n, MPI_BYTE, 0, NOTE, m->comm);
+    for (int r = 1; m->rank == 0 && r < m->size; r++) MPI_Send(&n, sizeof n, MPI_BYTE, r, NOTE, m->comm);
+    free(m);
 }
 
 static const char tick_key = 0;   /* registry: the function that the tick calls */
@@ -196,7 +200,7 @@ static int serve_run(lua_State *L)
     inside = !outermost;
     if (outermost) lm_relent(L, serve_tick);
     if (outermost && halted) {
-        memberships_leave(pool);
+        while (memberships && memberships != pool) membership_leave(LEFT_WITH_ITS_TASK);
         lm_abandonmaps(maps);
         for (lm_commrecord *r = lm_firstrecord(); r && r != newest; r = r->next) r->excused = true;
     }
@@ -205,6 +209,13 @@ static int serve_run(lua_State *L)
         lua_replace(L, 2);
     }
     return lua_gettop(L) - 1;
+}
+
+/* stopped() → whether something was raised by a tick in what the outermost run() calls */
+static int serve_stopped(lua_State *L)
+{
+    lua_pushboolean(L, inside && halted);
+    return 1;
 }
 
 /* clock() → seconds; the same for all ranks of a machine, as MPI_Wtime is not. */
@@ -216,20 +227,9 @@ static int serve_clock(lua_State *L)
 
 /* --- being in a pool -------------------------------------------------------------------------------------- */
 
-/* What a rank tells the others of a pool it leaves by leaving the program; lua/mpi/pooltask.lua has the same numbers. */
-enum { LEFT_BY_EXIT = 1, LEFT_AT_THE_END = 2 };
-
-/* Rank 0 tells all others, these tell rank 0. */
 static int memberships_end(void)
 {
-    while (memberships) {
-        note n = {lm_ended ? LEFT_AT_THE_END : LEFT_BY_EXIT, 0};
-        membership *m = memberships;
-        memberships = m->outer;
-        if (m->rank > 0) MPI_Send(&n, sizeof n, MPI_BYTE, 0, NOTE, m->comm);
-        for (int r = 1; m->rank == 0 && r < m->size; r++) MPI_Send(&n, sizeof n, MPI_BYTE, r, NOTE, m->comm);
-        free(m);
-    }
+    while (memberships) membership_leave(lm_ended ? LEFT_AT_THE_END : LEFT_BY_EXIT);
     return 0;
 }
 
@@ -257,7 +257,14 @@ static int serve_leave(lua_State *L)
 }
 
 /* An interruption ends all pools. */
-static void memberships_forget(void) { memberships_leave(NULL); }
+static void memberships_forget(void)
+{
+    while (memberships) {
+        membership *m = memberships;
+        memberships = m->outer;
+        free(m);
+    }
+}
 
 /* group(comm, ranks) → a communicator of the ranks in the list, which alone call. Open MPI makes it by messages that
    receives and probes with ANY_TAG would match: `later` has none of these. */
@@ -291,6 +298,7 @@ static const luaL_Reg functions[] = {
     {"tick", serve_settick},
     {"start", serve_start},
     {"run", serve_run},
+    {"stopped", serve_stopped},
     {"clock", serve_clock},
     {"enter", serve_enter},
     {"leave", serve_leave},
