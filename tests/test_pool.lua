@@ -273,6 +273,29 @@ function TestErrors:test_an_error_has_message_traceback_rank_and_value()
     end)
 end
 
+function TestErrors:test_an_error_that_ends_a_loop_or_pool_in_a_task_keeps_its_message_and_value()
+    local dup <close> = comm:dup()
+    other = dup
+    pooled(function (pool)
+        local function share(problem)
+            local function inner() error(problem, 0) end
+            for _ in other:share(10) do inner() end
+        end
+        local function imap(problem)
+            for _ in other:imap(math.abs, 10) do error(problem, 0) end
+        end
+        local function all(problem) mpi.pool(function () error(problem, 0) end, other) end
+        for _, task in ipairs {share, imap, all} do
+            local text = raised(pool.call, pool, task, "boom")
+            for _, e in ipairs(text.errors) do lu.assertStrMatches(e.message, "boom.*") end
+            if task == share then lu.assertStrContains(text.value.traceback, "in local 'inner'") end
+            local value = raised(pool.call, pool, task, {code = 7})
+            for _, e in ipairs(value.errors) do lu.assertEquals((e.value.value or e.value).code, 7) end
+        end
+    end)
+    other = nil
+end
+
 function TestErrors:test_a_mistake_is_told_at_the_scripts_line()
     pooled(function (pool)
         local future = pool:submit(math.abs, 1)

@@ -97,7 +97,7 @@ function ranks.described(value)
         local speaks = type(meta) == "table" and meta.__tostring or type(value) == "number"
         text = fine and speaks and said or ("(error object is a %s value)"):format(type(value))
     end
-    local described = {message = text, traceback = trace.traceback(text)}
+    local described = trace.describe {message = text, traceback = trace.traceback(text)}
     if type(value) ~= "string" and pcall(mpi.pack, value) then described.value = value end
     return described
 end

@@ -58,10 +58,23 @@ local function head(text)
     return below and text:sub(1, below - 1) or text
 end
 
---- What was raised, and its text with the traceback if it has been made, from the value that __close gets: when nobody
---- catches the error, that is what the program's handler has made of it, a text, or the prompt's, a list of both.
+local descriptions = setmetatable({}, {__mode = "k"})
+
+--- What a handler tells another rank of an error: a table with message, traceback, and perhaps the value.
+function trace.describe(description)
+    descriptions[description] = true
+    return description
+end
+
+--- What was raised, and its text with the traceback if it has been made, from the value that __close gets. That is what the
+--- handler has made of the error: the program's, when nobody catches it, a text, the prompt's a list of both, a task's a
+--- description.
 function trace.raised(problem)
-    if type(problem) == "string" then
+    if problem ~= nil and descriptions[problem] then
+        local value = problem.value
+        if value == nil then value = problem.message end
+        return value, problem.traceback
+    elseif type(problem) == "string" then
         local message = head(problem)
         return message, message ~= problem and problem or nil
     elseif type(problem) == "table" and not getmetatable(problem) and rawlen(problem) == 2 then
