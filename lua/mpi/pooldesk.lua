@@ -424,9 +424,11 @@ function Desk:close(problem, before)
         local packable, packed = pcall(mpi.pack, problem)
         stop.problem = packable and packed or mpi.pack(select(2, xpcall(error, ranks.described, problem, 0)).message)
     end
+    local told = {} -- a long one may have to wait for who cannot be stopped
     for rank, worker in ipairs(self.workers) do
-        if not worker.gone then self.comm:isend(stop, rank, tags.TASK):wait() end
+        if not worker.gone then table.insert(told, (self.comm:isend(stop, rank, tags.TASK))) end
     end
+    if tidy then mpi.waitall(told) end
     serve.leave(self.comm)
     poolmap.leave(before, tidy)
     if tidy then self.comm:free() end

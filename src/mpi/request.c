@@ -356,6 +356,7 @@ static void remember(lm_request *r)
 {
     const char *place = *r->place ? r->place : "?";
     r->observed = true;
+    if (r->c->record && r->c->record->excused) return;
     omission **at = &omissions;
     while (*at && (strcmp((*at)->place, place) || strcmp((*at)->call, r->call))) at = &(*at)->next;
     if (!*at && (*at = calloc(1, sizeof **at))) {
