@@ -415,7 +415,7 @@ function TestRequests:test_an_operator_cannot_wait_for_its_own_result()
         return a + b
     end)
     lu.assertEquals((r:wait())[1], size)
-    if size > 1 then lu.assertStrMatches(inner, "Iallreduce at tests/test_request.lua:%d+: its result is just being made") end
+    if size > 1 then lu.assertStrContains(inner, "an operator cannot communicate") end
     lu.assertEquals((r:wait())[1], size)
 end
 
