@@ -109,6 +109,17 @@ function TestBlas:test_shapes_that_do_not_fit_raise()
     fails("mpi.array expected", array.ones(3).dot, array.ones(3), 2)
 end
 
+function TestBlas:test_scal_multiplies_what_is_not_finite_as_mul_does()
+    for _, dtype in ipairs {"float64", "float32"} do
+        for _, alpha in ipairs {0, -0.0, 1/0, 0/0, 2} do
+            local a = array.of({0/0, 1/0, 1, 0, -3, 7}, dtype)
+            for _, view in ipairs {a, a:slice(1, -1, 2)} do
+                lu.assertEquals(tostring(view:copy():scal(alpha)), tostring(view:copy():mul_(alpha)))
+            end
+        end
+    end
+end
+
 function TestBlas:test_norm_axpy_and_scal_change_views_in_place()
     for _, dtype in ipairs {"float64", "float32"} do
         local m = array.range(1, 12):as(dtype):reshape {3, 4}

@@ -267,6 +267,15 @@ function TestIsolate:test_random_numbers_differ_between_tasks()
     end
 end
 
+function TestIsolate:test_random_arrays_differ_between_tasks()
+    local seen = {[array.random(1)[1]] = true}
+    for _ = 1, 3 do
+        local _, value = isolated({}, function () return array.random(1)[1] end)
+        lu.assertNil(seen[value])
+        seen[value] = true
+    end
+end
+
 function TestIsolate:test_seeded_tasks_have_the_ranks_random_numbers()
     math.randomseed(17)
     local ok, value = isolated({seeded = true}, math.random, 0)

@@ -37,6 +37,16 @@ function TestRandom:test_the_same_seed_and_stream_give_the_same_numbers_whatever
     end
 end
 
+function TestRandom:test_without_a_seed_each_call_gives_other_numbers()
+    local seen = {}
+    for call = 1, 20 do
+        local options = call % 2 == 0 and {stream = call // 2 % 3} or nil
+        local x = array.random(1, options)[1]
+        lu.assertNil(seen[x])
+        seen[x] = true
+    end
+end
+
 function TestRandom:test_seeds_streams_and_ranks_differ()
     local seen = {}
     for seed = 0, 2 do

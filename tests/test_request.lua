@@ -458,6 +458,33 @@ end
 
 TestMany = {}
 
+function TestMany:test_memory_beside_what_is_received_is_free()
+    local a = array.zeros {6, 10}
+    local function columns(first, last) return a:slice({1, -1}, {first, last}) end
+    local requests = {comm:Irecv(columns(1, 2), 0, 1), comm:Irecv(columns(9, 10), 0, 2), comm:Irecv(a:slice({6, 6}, {3, 8}), 0, 3)}
+    a:slice({1, 5}, {3, 8}):add_(1)
+    a:slice({5, 6}, {3, 2}):fill(1)
+    a:set(1, 8, 2)
+    local received = "the array is being received into by a request that is not complete"
+    for _, at in ipairs {{1, 2}, {6, 3}, {3, 9}} do
+        lu.assertStrContains(message(a.set, a, at[1], at[2], 1), received)
+        lu.assertStrContains(message(function () a[at[1]][at[2]] = 1 end), received)
+    end
+    a[5][8] = 3
+    for _, view in ipairs {columns(2, 3), columns(8, 9), columns(3, 8), a:row(1), a:col(10), a:t(), a:slice({1, 5}, {1, 9})} do
+        lu.assertStrContains(message(view.fill, view, 1), received)
+    end
+    local cube = array.zeros {4, 5, 6}
+    requests[4] = comm:Irecv(cube:slice({1, -1}, {1, -1}, {1, 2}), 0, 4)
+    requests[5] = comm:Irecv(cube:slice({1, -1}, {5, 5}, {3, 6}), 0, 5)
+    cube:slice({1, -1}, {1, 4}, {3, 6}):fill(1)
+    for _, view in ipairs {cube:slice({2, 2}, {3, 3}, {2, 6}), cube:slice({1, -1}, {4, 5}, {5, 5}), cube[2]} do
+        lu.assertStrContains(message(view.fill, view, 1), received)
+    end
+    for _, request in ipairs(requests) do lu.assertTrue(request:cancel()) end
+    lu.assertEquals({a:sum(), cube:sum()}, {33, 64})
+end
+
 function TestMany:test_open_requests_outlive_their_communicator()
     for _, many in ipairs {0, 300} do -- the more are open, the later a message is seen to have come
         everywhere(function (c)

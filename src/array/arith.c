@@ -73,7 +73,8 @@ BITS(uint16_t, uint32_t)
 BITS(uint32_t, uint32_t)
 BITS(uint64_t, uint64_t)
 
-/* --- what is not: order and division, which rounds down; the divisor is not 0 --------------------------- */
+/* --- what is not: order and division, which rounds down. A divisor that is 0 was refused; one that has become 0 since, as
+   in a mapped file, gives 0 ------------------------------------------------------------------------------- */
 
 #define ORDER(T) \
     KERNEL(lt_##T, T, uint8_t, x < y) \
@@ -86,11 +87,12 @@ BITS(uint64_t, uint64_t)
     static inline T quotient_##T(T x, T y) \
     { \
         if (y == -1) return (T)(0 - U(x)); \
+        if (y == 0) return 0; \
         return (T)(x / y - (x % y != 0 && (x ^ y) < 0)); \
     } \
     static inline T modulo_##T(T x, T y) \
     { \
-        if (y == -1) return 0; \
+        if (y == -1 || y == 0) return 0; \
         T r = (T)(x % y); \
         return r != 0 && (r ^ y) < 0 ? (T)(r + y) : r; \
     } \
@@ -103,8 +105,8 @@ SIGNED(int64_t)
 
 #define UNSIGNED(T) \
     ORDER(T) \
-    PLAIN(idiv_##T, T, T, (T)(x / y)) \
-    PLAIN(mod_##T, T, T, (T)(x % y))
+    PLAIN(idiv_##T, T, T, (T)(y ? x / y : 0)) \
+    PLAIN(mod_##T, T, T, (T)(y ? x % y : 0))
 UNSIGNED(uint8_t)
 UNSIGNED(uint16_t)
 UNSIGNED(uint32_t)

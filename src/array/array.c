@@ -266,14 +266,47 @@ static int64_t divisor(int64_t a, int64_t b)
     return a < 0 ? -a : a;
 }
 
+/* The column in which the elements of an array begin when memory is read in rows of so many elements, and how many lie
+   between that and the one in which they end. */
+static int64_t array_column(const lm_array *a, int64_t row, int64_t *width)
+{
+    int64_t first = 0;
+    *width = 0;
+    for (int d = 0; d < a->ndim; d++) {
+        int64_t last = a->stride[d] % row ? (a->shape[d] - 1) * a->stride[d] : 0;
+        if (last < 0) first += last;
+        *width += last < 0 ? -last : last;
+    }
+    return first;
+}
+
+/* Whether the two lie in different columns of rows of that length. */
+static bool apart_in_rows(const lm_array *a, const lm_array *b, int64_t row)
+{
+    int64_t width, other_width, distance = (b->data - a->data) / lm_dtypes[a->dtype].size;
+    if (row < 2) return false;
+    distance -= array_column(a, row, &width);
+    distance = (distance + array_column(b, row, &other_width)) % row;
+    if (distance < 0) distance += row;
+    return distance > width && distance + other_width < row;
+}
+
+static bool apart_in_rows_of(const lm_array *strides, const lm_array *a, const lm_array *b)
+{
+    for (int d = 0; d < strides->ndim; d++)
+        if (strides->shape[d] > 1 && apart_in_rows(a, b, strides->stride[d] < 0 ? -strides->stride[d] : strides->stride[d])) return true;
+    return false;
+}
+
 bool lm_overlap(const lm_array *a, const lm_array *b)
 {
     const char *from, *to, *other_from, *other_to;
-    if (a->block != b->block) return false;
+    if (a->block != b->block || a->size == 0 || b->size == 0) return false;
     array_extent(a, &from, &to);
     array_extent(b, &other_from, &other_to);
     if (from >= other_to || other_from >= to) return false;
-    /* columns next to each other: every step is a multiple of what the distance is not */
+    if (apart_in_rows_of(a, a, b) || apart_in_rows_of(b, a, b)) return false;
+    /* every other element: each step is a multiple of what the distance is not */
     int64_t step = 0;
     for (int d = 0; d < a->ndim; d++)
         if (a->shape[d] > 1) step = divisor(step, a->stride[d]);

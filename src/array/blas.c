@@ -310,6 +310,15 @@ static int array_axpy(lua_State *L)
     return 1;
 }
 
+/* BLAS takes a NaN times 0 for 0. */
+static void scale_exactly(const lm_array *a, vector v, double alpha)
+{
+    for (int64_t i = 0; i < v.n; i++) {
+        if (a->dtype == LM_FLOAT64) ((double *)v.data)[i * v.stride] *= alpha;
+        else ((float *)v.data)[i * v.stride] *= (float)alpha;
+    }
+}
+
 static int array_scal(lua_State *L)
 {
     lua_settop(L, 2);
@@ -318,7 +327,9 @@ static int array_scal(lua_State *L)
     load_blas(L);
     vector v = writable_vector(L, &copied);
     lm_checkwrite(L, a);
-    for (int64_t i = 0; i < v.n; i += PIECE) {
+    bool exactly = alpha == 0 || !isfinite(alpha);
+    if (exactly) scale_exactly(a, v, alpha);
+    for (int64_t i = 0; i < v.n && !exactly; i += PIECE) {
         int n = (int)(v.n - i < PIECE ? v.n - i : PIECE);
         void *p = v.data + i * v.stride * lm_dtypes[a->dtype].size;
         if (a->dtype == LM_FLOAT64) blas.dscal(n, alpha, p, (int)v.stride);

@@ -350,7 +350,7 @@ static int create_concat(lua_State *L)
         if (!a || a->shape[0] > room || !a->block->data) return luaL_argerror(L, 1, "the list changed meanwhile");
         room -= part.shape[0] = a->shape[0];
         lm_settle(&part);
-        if (a->ndim != part.ndim || a->size != part.size) return luaL_argerror(L, 1, "the list changed meanwhile");
+        if (a->ndim != part.ndim || memcmp(a->shape, part.shape, part.ndim * sizeof *a->shape)) return luaL_argerror(L, 1, "the list changed meanwhile");
         lm_convert(&part, a);
         part.data += lm_bytes(&part);
         lua_pop(L, 1);

@@ -94,6 +94,17 @@ static void index_store(lua_State *L, int arg, lm_dtype dtype, void *p)
     lm_setelement(L, arg, dtype, p);
 }
 
+/* Raises when the element there must not be written; its neighbours may be on their way. */
+static void check_element(lua_State *L, const lm_array *a, char *p)
+{
+    if (!a->block->guarded) return;
+    lm_array element = *a;
+    element.data = p;
+    element.ndim = 0;
+    element.size = 1;
+    lm_checkwrite(L, &element);
+}
+
 /* a[i] = v likewise. */
 __attribute__((noinline)) static int newindex_slow(lua_State *L, const lm_array *a)
 {
@@ -103,8 +114,9 @@ __attribute__((noinline)) static int newindex_slow(lua_State *L, const lm_array 
     if (a->ndim == 0) return luaL_error(L, "a 0-d array has no index: use a:set(v)");
     if (i < 1 || i > a->shape[0]) return index_range(L, i, a->shape[0]);
     if (a->ndim == 1) {
-        lm_checkwrite(L, a);
-        index_store(L, 3, a->dtype, a->data + (i - 1) * a->stride[0] * lm_dtypes[a->dtype].size);
+        char *p = a->data + (i - 1) * a->stride[0] * lm_dtypes[a->dtype].size;
+        check_element(L, a, p);
+        index_store(L, 3, a->dtype, p);
         return 0;
     }
     push_row(L, 1, i - 1);
@@ -157,7 +169,7 @@ static int array_set(lua_State *L)
     int top = lua_gettop(L);
     luaL_argcheck(L, top >= 2, 2, "number expected, got no value");
     char *p = index_element(L, a, top - 2);
-    lm_checkwrite(L, a);
+    check_element(L, a, p);
     lm_setelement(L, top, a->dtype, p);
     return 0;
 }

@@ -1,6 +1,7 @@
 /* Random numbers by counter: number k of (seed, stream) is a pure function of the three, so it is the same on any
    machine, any number of ranks and in any order of drawing. Philox4x64-10 of Random123; the counter's words are
-   the block of four numbers, the stream, the rank and 0, the key's are the seed and 0. */
+   the block of four numbers, the stream, the rank and 0, the key's are the seed and 0. Without a seed the last word counts
+   the calls. */
 #include "clones.h"
 #include "convert.h"
 #include "stream.h"
@@ -9,6 +10,7 @@
 #include <math.h>
 #include <string.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 typedef struct generator {
     philox4x64_key_t key;
@@ -201,14 +203,16 @@ static distribution option_distribution(lua_State *L)
     return d;
 }
 
-/* Without a seed: one from the system for the process, and a new stream for every call. */
+/* Without a seed: one from the system for the process, and other numbers for every call. */
 static void system_seed(generator *g)
 {
     static uint64_t seed, calls;
-    if (!calls) (void)!getrandom(&seed, sizeof seed, 0);
+    static pid_t owner;
+    if (owner != getpid()) (void)!getrandom(&seed, sizeof seed, 0);
+    owner = getpid();
     g->key.v[0] = seed;
     g->key.v[1] = 1;
-    g->counter.v[1] = calls++;
+    g->counter.v[3] = calls++;
 }
 
 static int random_random(lua_State *L)

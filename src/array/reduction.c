@@ -178,8 +178,8 @@ typedef uint64_t unsigneds __attribute__((vector_size(32)));
         const type *run = from; \
         type x = extreme_##name(run, n); \
         if (!acc->count || x better acc->v.field || (x != x && acc->v.field == acc->v.field)) { \
-            int64_t i = 0; \
-            while (run[i] != x && run[i] == run[i]) i++; \
+            int64_t i = 0; /* x is there, unless another process has changed a mapped file since */ \
+            while (i < n - 1 && run[i] != x && run[i] == run[i]) i++; \
             acc->v.field = x; \
             acc->position = acc->count + i + 1; \
         } \
