@@ -596,12 +596,15 @@ void luaopen_request(lua_State *L)
 {
     lm_atend(requests_end, false);
     lm_onended(request_ended);
-    lua_newtable(L);
-    lua_createtable(L, 0, 1);
-    lua_pushcfunction(L, requests_gc);
-    lua_setfield(L, -2, "__gc");
-    lua_setmetatable(L, -2);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &requests_key);
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &requests_key) == LUA_TNIL) { /* else the module is loaded once more */
+        lua_newtable(L);
+        lua_createtable(L, 0, 1);
+        lua_pushcfunction(L, requests_gc);
+        lua_setfield(L, -2, "__gc");
+        lua_setmetatable(L, -2);
+        lua_rawsetp(L, LUA_REGISTRYINDEX, &requests_key);
+    }
+    lua_pop(L, 1);
     lm_newkind(L, &request_kind, request_methods, metamethods);
     lua_setfield(L, -2, "request");
     lua_getfield(L, -1, "comm");
