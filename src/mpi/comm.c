@@ -4,6 +4,7 @@
 #include "error.h"
 #include "progress.h"
 #include "session.h"
+#include "tick.h"
 #include "turn.h"
 
 #include <limits.h>
@@ -374,16 +375,21 @@ void lm_leavecomm(lm_comm *c)
     if (--c->requests == 0 && c->comm == MPI_COMM_NULL && c->payload != MPI_COMM_NULL) MPI_Comm_free(&c->payload);
 }
 
-/* Raises while a method of c, further down the stack, is at work: finalizers and operators run inside of them. */
+/* Raises while a method of c is at work, further down the stack of this thread or of one that has resumed it:
+   finalizers and operators run inside of them. */
 static void comm_rest(lua_State *L, const lm_comm *c)
 {
     lua_Debug at;
-    for (int level = 1; lua_getstack(L, level, &at); level++) {
-        lua_getinfo(L, "Sn", &at);
-        if (*at.what != 'C' || !lua_getlocal(L, &at, 1)) continue;
-        if (lua_touserdata(L, -1) == c)
-            luaL_error(L, "free: %s is under way on the communicator", at.name ? lua_pushfstring(L, "comm:%s", at.name) : "a call");
-        lua_pop(L, 1);
+    int level = 1; /* above comm:free itself */
+    for (lua_State *thread = L; thread; thread = lm_resumer(thread), level = 0) {
+        for (; lua_getstack(thread, level, &at); level++) {
+            lua_getinfo(thread, "Sn", &at);
+            if (*at.what != 'C' || !lua_checkstack(thread, 1) || !lua_getlocal(thread, &at, 1)) continue;
+            bool busy = lua_touserdata(thread, -1) == c;
+            lua_pop(thread, 1);
+            if (busy)
+                luaL_error(L, "free: %s is under way on the communicator", at.name ? lua_pushfstring(L, "comm:%s", at.name) : "a call");
+        }
     }
 }
 

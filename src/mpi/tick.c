@@ -158,6 +158,36 @@ void lm_stoptick(lm_serve serve)
 
 /* --- which thread runs ------------------------------------------------------------------------------------ */
 
+/* One thread runs another; in the C frame where it does. */
+typedef struct resumption {
+    lua_State *thread, *resumer, *before; /* the last: who was known to run */
+    struct resumption *outer;
+} resumption;
+
+static resumption *innermost;
+
+static void thread_enter(resumption *r, lua_State *L, lua_State *thread)
+{
+    *r = (resumption){thread, L, running, innermost};
+    innermost = r;
+    running = thread;
+    thread_insist(thread);
+}
+
+static void thread_leave(const resumption *r)
+{
+    innermost = r->outer;
+    running = r->before;
+    thread_insist(r->resumer);
+}
+
+lua_State *lm_resumer(const lua_State *L)
+{
+    const resumption *r = innermost;
+    while (r && r->thread != L) r = r->outer;
+    return r ? r->resumer : NULL;
+}
+
 /* Resumes the thread with the n arguments on top of L's stack; the results come there, or the error: -1. */
 static int thread_resume(lua_State *L, lua_State *thread, int n)
 {
@@ -165,14 +195,12 @@ static int thread_resume(lua_State *L, lua_State *thread, int n)
         lua_pushliteral(L, "too many arguments to resume");
         return -1;
     }
-    lua_State *before = running;
+    resumption r;
     int results;
     lua_xmove(L, thread, n);
-    running = thread;
-    thread_insist(thread);
+    thread_enter(&r, L, thread);
     int status = lua_resume(thread, L, n, &results);
-    running = before;
-    thread_insist(L);
+    thread_leave(&r);
     if (status != LUA_OK && status != LUA_YIELD) {
         lua_xmove(thread, L, 1);
         return -1;
@@ -189,12 +217,10 @@ static int thread_resume(lua_State *L, lua_State *thread, int n)
 /* Closes what a thread that has not ended well left open: → the status. An error is on top of the thread. */
 static int thread_close(lua_State *L, lua_State *thread)
 {
-    lua_State *before = running;
-    running = thread;
-    thread_insist(thread);
+    resumption r;
+    thread_enter(&r, L, thread);
     int status = lua_resetthread(thread);
-    running = before;
-    thread_insist(L);
+    thread_leave(&r);
     return status;
 }
 
@@ -261,6 +287,7 @@ static int tick_end(lua_State *L)
 {
     (void)L;
     running = NULL;
+    innermost = NULL;
     return 0;
 }
 

@@ -39,6 +39,9 @@ extern void (*lm_onsignal)(void);
 /* The one that is served even while an operator runs inside MPI, so it must not use MPI; or NULL. */
 extern lm_serve lm_onoperator;
 
+/* The thread that resumed or closes this one, which runs; NULL: the main thread runs by itself. */
+lua_State *lm_resumer(const lua_State *L);
+
 /* The main thread, and threads as they run: coroutine.resume, wrap and close tell which one that is. */
 void luaopen_tick(lua_State *L);
 

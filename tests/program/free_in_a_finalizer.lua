@@ -5,12 +5,13 @@
 -- stdout: a finalizer was refused
 collectgarbage("incremental", 1, 1000, 5)
 local refused = 0
-for _ = 1, 300 do
+for i = 1, 600 do
     local c = mpi.COMM_SELF:dup()
     c:send(1, 0, 3)
     setmetatable({}, {__gc = function ()
-        local fine, problem = pcall(c.free, c)
+        local fine, problem = pcall(i % 2 == 0 and c.free or coroutine.wrap(c.free), c)
         if fine then return end
+        problem = problem:gsub("^.*:%d+: ", "")
         assert(problem == "free: a call is under way on the communicator", problem)
         refused = refused + 1
     end})
