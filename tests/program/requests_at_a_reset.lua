@@ -1,0 +1,8 @@
+-- Finalizers that run when the prompt begins anew open requests, which end with the old state.
+-- run: printf '%s\n' 'function open() comm:irecv(0, 5) comm:irecv(0, 6) comm:isend(("x"):rep(100000), 0, 6) end' \
+-- run: 'x = setmetatable({}, {__gc = open})' ':reset' 'r = comm:irecv(0)' 'comm:send("still here", 0)' '(r:wait())' |
+-- run: $luampi -i 2>&1
+-- exit: 0
+-- once: rank 0: irecv at stdin:1 was never waited for (2 times)
+-- once: rank 0: isend at stdin:1 was never waited for (1 times)
+-- stdout: still here
