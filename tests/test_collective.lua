@@ -375,6 +375,12 @@ function TestVarying:test_Reduce_scatter_in_place_fills_the_first_rows()
     end)
 end
 
+function TestVarying:test_Reduce_scatter_refuses_counts_beyond_all_numbers()
+    local counts = {}
+    for r = 1, size do counts[r] = r == 1 and 2147483647 or 0 end
+    lu.assertStrContains(message(comm.Reduce_scatter, comm, array.zeros {0, 1 << 40}, nil, counts), "send has 0 rows, the counts make 2147483647")
+end
+
 TestNonblocking = {}
 
 function TestNonblocking:test_every_twin_gives_what_the_blocking_call_gives()

@@ -668,6 +668,7 @@ static uint64_t counts_of_parts(call *k, int arg)
     counts_fit(k, whole, k->in_place ? k->recv_arg : k->send_arg, k->in_place ? "recv" : "send", total);
     if (k->made && !k->mistake) call_make(k, counts[k->c->rank]);
     if (!k->in_place) counts_fit(k, k->recv, k->recv_arg, "recv", counts[k->c->rank]);
+    if (k->mistake) return 0;
     uint64_t digest = 0;
     int64_t at = 0;
     for (int r = 0; r < n; r++) {
