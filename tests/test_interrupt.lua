@@ -222,6 +222,16 @@ function TestStop:test_an_operator_that_never_ends_stops()
             comm:Allreduce(array.ones(3), nil, op)
             while true do end -- on one rank nothing is to be combined
         end)))
+        lu.assertFalse((outcome(function ()
+            if rank == 0 then interrupt.stop() end
+            comm:Reduce_scatter(array.ones(size), nil, nil, op)
+            while true do end
+        end)))
+        lu.assertFalse((outcome(function ()
+            if rank == 0 then interrupt.stop() end
+            comm:Iallreduce(array.ones(3), nil, op):wait()
+            while true do end
+        end)))
     end
 end
 
