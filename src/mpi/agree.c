@@ -1,5 +1,6 @@
 #include "agree.h"
 
+#include "buffer.h"
 #include "dtype.h"
 #include "error.h"
 #include "interrupt.h"
@@ -140,10 +141,14 @@ static void disagree(lua_State *L, lm_comm *c, const lm_intent *intent)
         lm_mpi(L, MPI_Test(&request, &told, MPI_STATUS_IGNORE), intent->call);
         if (!told && lm_stopping()) lm_raisestop(L, true); /* the texts stay: MPI may still write there */
     }
-    char *copy = lua_newuserdatauv(L, ROW * (size_t)c->size, 0);
-    memcpy(copy, texts, ROW * (size_t)c->size);
+    size_t bytes = ROW * (size_t)c->size;
+    lm_buffer *copy = lm_trybuffer(L);
+    bool kept = copy && lm_reserve(L, copy, bytes);
+    if (kept) memcpy(copy->data, texts, bytes);
     free(texts);
-    lm_raisetexts(L, c->size, copy);
+    if (!kept) luaL_error(L, "not enough memory");
+    lua_toclose(L, -1);
+    lm_raisetexts(L, c->size, copy->data);
 }
 
 bool lm_compares(const lm_comm *c, bool always)

@@ -1,5 +1,6 @@
 -- A rank without memory for what comes in a collective raises; the others go on, and the next call is right.
 -- ranks: 3 9
+-- within: 60
 -- exit: 0
 -- stdout: all have gone on
 local module = arg[-1]:gsub("[^/]+$", "tests/scarce.so")
@@ -8,6 +9,8 @@ local rank, size = comm:rank(), comm:size()
 local ring <close> = comm:cart{dims = {size}, periods = true}
 
 local function text(n, from) return ("%d|"):format(from):rep(n // 2) end
+
+local function longer(a, b) return #a > #b and a or b end
 
 -- What all ranks call, and what the ranks that have memory get, when rank `poor` gets values of n bytes.
 local poor = 1
@@ -39,9 +42,10 @@ local calls = {
         return got[1] == ((rank - 1) % size == poor and 1 or text(n, (rank - 1) % size))
     end,
     reduce = function (n)
-        local longest = comm:reduce(rank == poor and "" or text(n, rank), function (a, b) return #a > #b and a or b end, poor)
+        local longest = comm:reduce(rank == poor and "" or text(n, rank), longer, poor)
         return rank ~= poor or #longest == n
     end,
+    allreduce = function (n) return #comm:allreduce(rank == poor and "" or text(n, rank), longer) == n end,
 }
 
 -- The result of f on this rank, or of pcall(f) with little memory on the poor one.
@@ -51,7 +55,7 @@ local function attempt(try, grant, f, n)
 end
 
 for _, name in ipairs {"bcast", "gather", "allgather", "scatter", "alltoall", "neighbor_allgather", "reduce"} do
-    for _, n in ipairs {1 << 17, 5 << 19} do
+    for _, n in ipairs {1 << 17, 5 << 18} do
         local fine, result = attempt(scarce.small, 1 << 16, calls[name], n)
         local everywhere = name == "reduce" -- the error is the result
         assert(fine == not (rank == poor or everywhere), name)
@@ -60,12 +64,14 @@ for _, name in ipairs {"bcast", "gather", "allgather", "scatter", "alltoall", "n
     end
 end
 
--- however little there is: where nothing is needed before the data comes
+-- however little there is: where nothing is needed before the data comes, or all ranks learn of it
 collectgarbage "stop"
-for _, name in ipairs(size <= 8 and {"bcast", "gather", "allgather", "scatter"} or {}) do
-    for n = 20, 0, -1 do
+for _, name in ipairs(size <= 8 and {"bcast", "gather", "allgather", "scatter", "reduce", "allreduce"} or {}) do
+    local together = name:find "reduce"
+    for n = 30, 0, -1 do
         local fine, result = attempt(scarce.pcall, n, calls[name], 300 * (n + 1))
-        assert(rank == poor or fine and result, name)
+        assert(fine and result or not fine and result:find "not enough memory", name)
+        assert(rank == poor or fine or together, name)
         assert(rank ~= poor or n > 0 or not fine, name)
         assert(comm:allreduce(1) == size)
     end
