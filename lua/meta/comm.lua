@@ -187,7 +187,9 @@ function comm:Sendrecv(a, dest, b, source, sendtag, recvtag) end
 --- ## Collectives of values
 ---
 --- All ranks of the communicator call, in the same order. A value that cannot travel raises, and so does a list
---- that has not one entry for each rank.
+--- that has not one entry for each rank. A value that has come and cannot be made here (its metatable has no name on
+--- this rank, or memory runs out) raises here alone; in reductions of any values, what fails where they meet raises on
+--- every rank.
 
 --- Waits until every rank has called it. As MPI_Barrier.
 function comm:barrier() end
