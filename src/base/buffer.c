@@ -82,11 +82,13 @@ char *lm_grow(lua_State *L, lm_buffer *b, size_t n)
     return room;
 }
 
-void lm_closebuffer(lua_State *L, lm_buffer *b)
+void lm_cutbuffer(lua_State *L, lm_buffer *b, size_t n)
 {
-    buffer_resize(L, b, 0);
-    b->size = 0;
+    buffer_resize(L, b, n);
+    b->size = n;
 }
+
+void lm_closebuffer(lua_State *L, lm_buffer *b) { lm_cutbuffer(L, b, 0); }
 
 static int buffer_close(lua_State *L)
 {

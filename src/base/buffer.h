@@ -32,6 +32,9 @@ bool lm_reserve(lua_State *L, lm_buffer *b, size_t n);
 /* Appends room for n bytes and returns it; raises "not enough memory" and leaves the buffer as it was. */
 char *lm_grow(lua_State *L, lm_buffer *b, size_t n);
 
+/* Gives back the memory behind the first n bytes. */
+void lm_cutbuffer(lua_State *L, lm_buffer *b, size_t n);
+
 void luaopen_buffer(lua_State *L); /* makes the metatable and the shared buffer; pushes nothing */
 
 #endif

@@ -200,15 +200,19 @@ static void long_wait(lm_valuecall *k, int n, MPI_Request *requests)
     lm_mpi(k->L, MPI_Waitall(n, requests, MPI_STATUSES_IGNORE), k->name);
 }
 
-/* Pushes a buffer, to be closed, and returns room in it for n bytes that come; NULL: there is no memory for them. */
-static char *long_room(lua_State *L, size_t n)
+/* Pushes a buffer, to be closed, for n bytes that come; NULL: there is no memory for them. */
+static lm_buffer *long_room(lua_State *L, size_t n)
 {
     lm_buffer *b = lm_trybuffer(L);
     lua_toclose(L, -1);
-    return b && lm_reserve(L, b, n) ? b->data : NULL;
+    if (!b || !lm_reserve(L, b, n)) return NULL;
+    b->size = n;
+    return b;
 }
 
-/* Without room the bytes go nowhere. */
+static char *room_data(const lm_buffer *room) { return room ? room->data : NULL; }
+
+/* Without room (NULL) the bytes go nowhere. */
 static void long_recv(lm_valuecall *k, char *room, const head *h, int source)
 {
     lm_head whole = {.sequence = h->sequence, .bytes = h->bytes};
@@ -229,11 +233,12 @@ static uint64_t longs_total(const block *blocks, int n)
 /* Receives what does not fit into the blocks of all ranks, or of n neighbours, one behind the other into a buffer, which
    is pushed; `own` is what this rank itself has, or NULL when it comes like the rest. NULL: nothing came, or there was
    no memory for it. */
-static const char *longs_recv(lm_valuecall *k, int n, const int *peers, const block *blocks, const char *own)
+static lm_buffer *longs_recv(lm_valuecall *k, int n, const int *peers, const block *blocks, const char *own)
 {
     uint64_t total = longs_total(blocks, n);
     if (!total) return NULL;
-    char *room = long_room(k->L, total), *at = room;
+    lm_buffer *room = long_room(k->L, total);
+    char *at = room_data(room);
     for (int i = 0; i < n; i++) {
         int peer = peers ? peers[i] : i;
         uint64_t bytes = long_bytes(&blocks[i]);
@@ -294,7 +299,7 @@ bool lm_bcastvalue(lm_valuecall *k, int root, const lm_parcel *p, const lm_buffe
     char *bytes = first.body;
     size_t n = first.head.bytes;
     if (n > BODY) {
-        bytes = mine ? b->data + p->at : long_room(L, n);
+        bytes = mine ? b->data + p->at : room_data(long_room(L, n));
         bool whole = long_whole(k, n, bytes);
         lm_waitmoving(L, k->name, "root", root, -1);
         long_bcast(k, root, bytes, n, whole);
@@ -318,19 +323,23 @@ static int values_bcast(lua_State *L)
 /* --- gather, allgather ------------------------------------------------------------------------------------ */
 
 /* Pushes the list of the values in `blocks`, of all ranks or of n neighbours. What does not fit into them lies in
-   `longs`, one behind the other; NULL: there was no memory for it. */
-static void push_list(lua_State *L, int n, const int *peers, const block *blocks, const char *longs)
+   `longs`, one behind the other; NULL: there was no memory for it. From the last to the first one, so that their memory
+   goes as the list grows. */
+static void push_list(lua_State *L, int n, const int *peers, const block *blocks, lm_buffer *longs)
 {
     int failed = -1;
     lua_createtable(L, n, 1);
     lua_pushinteger(L, n);
     lua_setfield(L, -2, "n");
-    for (int r = 0; r < n; r++) {
+    for (int r = n - 1; r >= 0; r--) {
         const head *h = &blocks[r].head;
-        bool fits = h->bytes <= BODY;
-        push_content(L, fits ? blocks[r].body : longs, h);
-        if (!fits) longs += h->bytes;
-        if (h->failed && failed < 0) failed = r;
+        if (h->bytes <= BODY) {
+            push_content(L, blocks[r].body, h);
+        } else {
+            push_content(L, longs ? longs->data + longs->size - h->bytes : NULL, h);
+            lm_cutbuffer(L, longs, longs->size - h->bytes);
+        }
+        if (h->failed) failed = r;
         lua_rawseti(L, -2, r + 1);
     }
     if (failed < 0) return;
@@ -355,7 +364,7 @@ void lm_gathervalues(lm_valuecall *k, int root, const lm_parcel *p, const lm_buf
     lua_pushnil(L);
     if (here) {
         int result = lua_gettop(L);
-        const char *longs = longs_recv(k, c->size, NULL, all, b->data + p->at);
+        lm_buffer *longs = longs_recv(k, c->size, NULL, all, b->data + p->at);
         push_list(L, c->size, NULL, all, longs);
         lua_replace(L, result);
         lua_settop(L, result);
@@ -465,8 +474,8 @@ static int values_allgather(lua_State *L)
     if (c->size > FEW) lm_mpi(L, MPI_Allgather(own, BLOCK, MPI_BYTE, all, BLOCK, MPI_BYTE, c->comm), k.name);
     else blocks_exchange(&k, own, 0, all, ALLGATHER);
     size_t total = longs_total(all, c->size);
-    char *longs = total ? long_room(L, total) : NULL;
-    if (total) longs_allgather(&k, all, b->data + p.at, longs, total, counts);
+    lm_buffer *longs = total ? long_room(L, total) : NULL;
+    if (total) longs_allgather(&k, all, b->data + p.at, room_data(longs), total, counts);
     push_list(L, c->size, NULL, all, longs);
     return 1;
 }
@@ -531,7 +540,7 @@ static int values_scatter(lua_State *L)
     lm_mpi(L, MPI_Scatter(all, BLOCK, MPI_BYTE, &mine, BLOCK, MPI_BYTE, k.root, c->comm), k.name);
     if (!here) {
         char *bytes = mine.body;
-        if (mine.head.bytes > BODY) long_recv(&k, bytes = long_room(L, mine.head.bytes), &mine.head, k.root);
+        if (mine.head.bytes > BODY) long_recv(&k, bytes = room_data(long_room(L, mine.head.bytes)), &mine.head, k.root);
         push_content(L, bytes, &mine.head);
         return mine.head.failed ? luaL_error(L, "%s", lua_tostring(L, -1)) : 1;
     }
@@ -592,7 +601,7 @@ static void exchange_run(lm_valuecall *k, const exchange *x, const lm_parcel *pa
         if (peer != MPI_PROC_NULL && to[i].head.bytes > BODY)
             x->requests[i] = long_isend(k, b->data + parcels[i].at, &to[i].head, peer);
     }
-    const char *longs = longs_recv(k, n, peers, from, NULL);
+    lm_buffer *longs = longs_recv(k, n, peers, from, NULL);
     long_wait(k, n, x->requests);
     if (mistake) luaL_error(L, "%s", mistake);
     push_list(L, n, peers, from, longs);
