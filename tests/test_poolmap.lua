@@ -140,6 +140,10 @@ function TestMaps:test_a_loop_does_not_go_on_after_the_pool()
         for _ in steps[2] do end
         lu.assertNil(steps[2]())
     end)
+    pooled(function (pool)
+        steps[3] = pool[size - 1]:imap(same, 100)
+        steps[3]()
+    end)
     for _, step in ipairs(steps) do lu.assertEquals(message(step), "pool:imap: the pool has ended") end
 end
 
@@ -179,6 +183,39 @@ function TestMaps:test_a_task_that_fails_while_its_loop_is_left_raises()
         end)
         os.remove(path)
         lu.assertEquals({failed.message, failed.rank}, {"boom", size - 1})
+    end)
+end
+
+function TestMaps:test_a_wait_for_ranks_that_are_at_a_loop_raises()
+    lu.ranks(2)
+    local function same(x) return x end
+    pooled(function (pool)
+        for _, ordered in ipairs {true, false} do
+            local part = pool[1]:imap(same, 100, {ordered = ordered})
+            lu.assertEquals({part()}, {1, 1})
+            for _ in pool:imap(same, 10) do
+                local task, other = pool[1]:submit(math.abs, -1), pool[0]:submit(math.abs, -2)
+                lu.assertEquals(message(task.get, task), "future:get: an imap has not ended on rank 1")
+                lu.assertEquals(message(task.get, task, 0.001), "timeout")
+                local next_one = mpi.as_completed {task, other}
+                lu.assertIs(next_one(), other)
+                lu.assertEquals(message(next_one), "mpi.as_completed: an imap has not ended on rank 1")
+                task:cancel()
+                lu.assertIs(next_one(), task)
+                lu.assertNil(next_one())
+                local fine, i, problem = true, 1, nil
+                while fine do
+                    fine, problem = pcall(part)
+                    i = fine and problem or i
+                end
+                lu.assertStrMatches(problem, ".*pool:imap: an imap has not ended on rank 1")
+                lu.assertTrue(i < 100)
+                break
+            end
+            local last = 1
+            for i in part do last = math.max(last, i) end
+            lu.assertEquals(last, 100)
+        end
     end)
 end
 

@@ -46,13 +46,13 @@ function Desk:part(ids)
 end
 
 function Desk:new_task(part, packed)
-    serve.start()
     return setmetatable({desk = self, part = part, packed = packed, state = "new"}, Future)
 end
 
 function Desk:enter(task)
     self.tasks, self.open = self.tasks + 1, self.open + 1
     task.number = self.tasks
+    serve.start() -- a tick that finds nothing to do is the last one
 end
 
 function Desk:enqueue(task, first)
@@ -294,6 +294,7 @@ function Desk:submit(part, packed, completed)
     local task = self:new_task(part, packed)
     task.watchers = completed and {completed}
     table.insert(self.later, task)
+    serve.start()
     self:look()
     return task
 end
@@ -388,6 +389,19 @@ function Desk:check_use(call, part)
     if part then self:check_wait(call) end
 end
 
+-- Raises when none of the tasks that have not ended can be done before the loop of an imap has.
+function Desk:check_reserved(call, tasks)
+    if not self.loop then return end
+    local held
+    for _, task in pairs(tasks) do
+        for _, rank in ipairs(ended[task.state] and {} or task.part.list) do
+            if task.state == "running" or rank == 0 or not self.workers[rank].reserved then return end
+            held = rank
+        end
+    end
+    if held then complain(("%s: an imap has not ended on rank %d"):format(call, held)) end
+end
+
 -- The end of the function, by `problem` or without: what is open is cancelled, the other ranks are let go.
 function Desk:close(problem, before)
     serve.tick(self.outer)
@@ -453,6 +467,7 @@ local function await(future, call, timeout)
     if ended[future.state] then return true end
     local desk = future.desk
     desk:check_use(call)
+    if not timeout then desk:check_reserved(call, {future}) end
     return desk:attend(call, function () return ended[future.state] end, desk:chooser(future, timeout), timeout)
 end
 
@@ -511,14 +526,15 @@ local function as_completed(futures)
         end
         table.sort(list, function (a, b) return a.order < b.order end)
     end
-    local i = 0
+    local all, i = table.move(futures, 1, n, 1, {}), 0
     return function ()
-        i = i + 1
-        if i > n then return end
-        if not list[i] then
+        if i >= n then return end
+        if not list[i + 1] then
             desk:check_use("mpi.as_completed")
-            desk:attend("mpi.as_completed", function () return list[i] end, function () return desk:next_task(0) end)
+            desk:check_reserved("mpi.as_completed", all)
+            desk:attend("mpi.as_completed", function () return list[i + 1] end, function () return desk:next_task(0) end)
         end
+        i = i + 1
         return list[i]
     end
 end

@@ -311,12 +311,14 @@ local function loop_of_tasks(part, f, items, own)
         for _, task in pairs(tasks) do desk:cancel(task) end
     end
     return function ()
+        desk:check_use "pool:imap"
         give()
         if count == 0 then return nil end
-        taken, count = taken + 1, count - 1
-        if own.ordered then tasks[taken]:wait()
-        else desk:attend("pool:imap", function () return completed[taken] end)
+        desk:check_reserved("pool:imap", own.ordered and {tasks[taken + 1]} or tasks)
+        if own.ordered then tasks[taken + 1]:wait()
+        else desk:attend("pool:imap", function () return completed[taken + 1] end)
         end
+        taken, count = taken + 1, count - 1
         local task = own.ordered and tasks[taken] or completed[taken]
         tasks[task.index], completed[taken] = nil, nil
         local fine, value = pcall(task.get, task)
