@@ -18,6 +18,12 @@ typedef struct lm_intent {
     const int *counts;
 } lm_intent;
 
+/* One without root, dtype and count. */
+static inline lm_intent lm_plainintent(const char *call, uint64_t also, const char *mistake)
+{
+    return (lm_intent){.call = call, .root = -1, .dtype = -1, .count = -1, .also = also, .mistake = mistake};
+}
+
 enum lm_checking { LM_CHECK_FIRST, LM_CHECK_ALL, LM_CHECK_NONE };
 extern enum lm_checking lm_checking;
 

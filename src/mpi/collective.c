@@ -16,6 +16,7 @@
 #include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* A row as a function: what is fixed before the first call. */
@@ -268,7 +269,8 @@ static void call_wait(call *k) { lm_wait(k->L, k->name, k->binding->has_root ? "
 static lm_intent call_intent(const call *k)
 {
     const char *op = k->op_arg && k->opid < LM_OPS ? lm_opnames[k->opid] : NULL;
-    return (lm_intent){k->name, op, k->binding->has_root ? k->root : -1, k->dtype, k->block, k->also, k->mistake};
+    return (lm_intent){.call = k->name, .op = op, .root = k->binding->has_root ? k->root : -1, .dtype = k->dtype, .count = k->block,
+                       .also = k->also, .mistake = k->mistake};
 }
 
 /* A nonblocking call that begins when its turn comes. */
@@ -596,7 +598,7 @@ static int64_t *counts_ask(call *k, int64_t mine)
 }
 
 /* What one rank's count of rows for another adds to a sum that is to be zero. */
-static uint64_t count_share(int from, int to, int rows) { return lm_mix(lm_mix(lm_mix(1, (uint64_t)from), (uint64_t)to), (uint64_t)rows); }
+static uint64_t count_share(int from, int to, int count) { return lm_mix(lm_mix(lm_mix(1, (uint64_t)from), (uint64_t)to), (uint64_t)count); }
 
 /* Scatterv, Gatherv, Allgatherv: one side has the rows of all ranks. Returns a digest of counts that are the same on all
    ranks. */
@@ -775,7 +777,8 @@ static int barrier(lua_State *L)
 {
     lm_comm *c = lm_checkcomm(L, 1);
     lm_wait(L, "barrier", NULL, 0, -1);
-    lm_agree(L, c, &(lm_intent){"barrier", NULL, -1, -1, -1, 0, NULL}, false);
+    lm_intent intent = lm_plainintent("barrier", 0, NULL);
+    lm_agree(L, c, &intent, false);
     lm_mpi(L, MPI_Barrier(c->comm), "barrier");
     return 0;
 }

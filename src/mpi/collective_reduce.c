@@ -2,6 +2,7 @@
 #include "collective_values.h"
 
 #include "error.h"
+#include "wire.h"
 
 /* Arguments: operator's id, the operator, the list by rank, whether all prefixes are wanted. Returns the combination in
    rank order, or the list of prefixes. */

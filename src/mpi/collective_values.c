@@ -128,7 +128,8 @@ void lm_agreecall(lm_valuecall *k, bool always)
 {
     lm_wait(k->L, k->name, k->root < 0 ? NULL : "root", k->root, -1);
     const char *op = k->op < LM_OPS ? lm_opnames[k->op] : NULL;
-    lm_agree(k->L, k->c, &(lm_intent){k->name, op, k->root, -1, -1, 0, k->mistake}, always);
+    lm_intent intent = {.call = k->name, .op = op, .root = k->root, .dtype = -1, .count = -1, .mistake = k->mistake};
+    lm_agree(k->L, k->c, &intent, always);
 }
 
 /* A value that cannot be encoded is a mistake every rank learns of while calls are compared; later the block says it. */

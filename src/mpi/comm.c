@@ -247,7 +247,8 @@ static int comm_name(lua_State *L)
 static void comm_agree(lua_State *L, lm_comm *c, const char *call, const char *mistake)
 {
     lm_wait(L, call, NULL, 0, -1);
-    lm_agree(L, c, &(lm_intent){call, NULL, -1, -1, -1, 0, mistake}, false);
+    lm_intent intent = lm_plainintent(call, 0, mistake);
+    lm_agree(L, c, &intent, false);
 }
 
 /* Pushes the message luaL_argerror would raise. */
@@ -340,7 +341,8 @@ static int comm_subset(lua_State *L)
         mistake = comm_mistake(L, 2, "subset", lua_pushfstring(L, "list of ranks expected, got %s", lm_got(L, 2)));
     }
     lm_wait(L, "subset", NULL, 0, -1);
-    lm_agree(L, c, &(lm_intent){"subset", NULL, -1, -1, -1, listed, mistake}, false);
+    lm_intent intent = lm_plainintent("subset", listed, mistake);
+    lm_agree(L, c, &intent, false);
     MPI_Comm new;
     lm_mpi(L, MPI_Comm_split(c->comm, key == MPI_UNDEFINED ? MPI_UNDEFINED : 0, key, &new), "subset");
     lm_newcommornil(L, new, "subset");

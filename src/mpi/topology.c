@@ -141,7 +141,8 @@ static int topology_cart(lua_State *L)
     uint64_t also = mix(mix(0, g.ndims), reorder);
     for (int d = 0; d < g.ndims; d++) also = mix(mix(also, g.dims[d]), g.periods[d]);
     lm_wait(L, "cart", NULL, 0, -1);
-    lm_agree(L, c, &(lm_intent){"cart", NULL, -1, -1, -1, also, mistake}, true);
+    lm_intent intent = lm_plainintent("cart", also, mistake);
+    lm_agree(L, c, &intent, true);
     MPI_Comm new;
     lm_mpi(L, MPI_Cart_create(c->comm, g.ndims, g.dims, g.periods, reorder, &new), "cart");
     lm_newcommornil(L, new, "cart");
@@ -161,7 +162,8 @@ static int topology_sub(lua_State *L)
     uint64_t also = 0;
     for (int d = 0; d < g.ndims; d++) also = mix(also, keep[d]);
     lm_wait(L, "sub", NULL, 0, -1);
-    lm_agree(L, c, &(lm_intent){"sub", NULL, -1, -1, -1, also, mistake}, true);
+    lm_intent intent = lm_plainintent("sub", also, mistake);
+    lm_agree(L, c, &intent, true);
     MPI_Comm new;
     lm_mpi(L, MPI_Cart_sub(c->comm, keep, &new), "sub");
     lm_newcommornil(L, new, "sub");

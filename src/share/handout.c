@@ -291,7 +291,8 @@ static int handout_begin(lua_State *L)
     uint64_t hash = 0;
     for (size_t i = 0; i < length; i++) hash = (hash ^ (unsigned char)also[i]) * UINT64_C(0x9E3779B97F4A7C15);
     lm_wait(L, call, NULL, 0, -1);
-    lm_agree(L, c, &(lm_intent){call, NULL, -1, -1, -1, hash, lua_tostring(L, 4)}, true);
+    lm_intent intent = lm_plainintent(call, hash, lua_tostring(L, 4));
+    lm_agree(L, c, &intent, true);
     handout *h = handout_of(L, 1, c, call);
     h->map++;
     h->schedule.sheet = lm_sheetof(&h->stock, h->map);
