@@ -742,6 +742,18 @@ static int call_neighbours(call *k)
     return n;
 }
 
+/* MPI may still write into the arrays of a call that it ended with an error: they stay, with all that is on the stack. */
+static void keep_for_ever(lua_State *L)
+{
+    int n = lua_gettop(L);
+    lua_createtable(L, n, 0);
+    for (int i = 1; i <= n; i++) {
+        lua_pushvalue(L, i);
+        lua_rawseti(L, -2, i);
+    }
+    luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
 /* Upvalue: the binding. */
 static int collective(lua_State *L)
 {
@@ -751,7 +763,9 @@ static int collective(lua_State *L)
     k.parts = k.c->size;
     if (k.row->use == NEIGHBOURS) k.parts = call_neighbours(&k);
     call_read(&k);
-    lm_mpi(L, b->varies ? call_varying(&k) : call_equal(&k), k.name);
+    int code = b->varies ? call_varying(&k) : call_equal(&k);
+    if (code != MPI_SUCCESS) keep_for_ever(L);
+    lm_mpi(L, code, k.name);
     if (b->nonblocking) {
         lua_pushvalue(L, k.request_at);
         lm_openturn(L, k.request, &k.postponed->turn, k.compares);
