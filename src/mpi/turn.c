@@ -7,27 +7,28 @@
 
 /* --- beginning -------------------------------------------------------------------------------------------- */
 
+/* MPI looks for something to do also in the calls made here, of which one must not begin inside another. */
 static void turn_begin(lm_turn *t)
 {
     int code = t->request->code;
     t->begun = true;
-    lm_holdpending(-1);
-    if (t->answer == LM_AGREED) code = t->begin(t, t->asked ? t->c->later : t->c->comm);
+    t->c->beginning = true;
+    if (t->answer == LM_UNASKED) code = t->begin(t, t->c->comm);
+    else if (t->answer == LM_AGREED) code = t->begin(t, t->c->later);
     else if (code == MPI_SUCCESS) code = lm_telltexts(t->c, &t->intent, t->request->place, &t->texts, &t->request->mpi);
+    t->c->beginning = false;
     lm_requestbegun(t->request, code);
 }
 
 /* Begins those in front that have their answer. */
 static void turns_go(lm_comm *c)
 {
-    if (c->beginning) return; /* MPI looks for something to do also in the calls made here */
-    c->beginning = true;
-    while (c->turns && (c->turns->answer == LM_AGREED || c->turns->answer == LM_DIFFER)) {
+    while (!c->beginning && c->turns && (c->turns->answer == LM_AGREED || c->turns->answer == LM_DIFFER)) {
         lm_turn *t = c->turns;
         c->turns = t->next;
+        lm_holdpending(-1);
         turn_begin(t);
     }
-    c->beginning = false;
 }
 
 /* --- asking ----------------------------------------------------------------------------------------------- */
@@ -35,7 +36,6 @@ static void turns_go(lm_comm *c)
 static int turn_ask(lm_turn *t)
 {
     lm_request *r = t->request;
-    t->asked = true;
     t->c->record->agreed++;
     t->words[0] = lm_share(t->c, &t->intent);
     t->words[1] = t->remainder;
@@ -48,13 +48,17 @@ static int turn_ask(lm_turn *t)
 void lm_taketurn(lm_turn *t, bool compares)
 {
     lm_comm *c = t->c;
-    if (c->turns) c->last_turn->next = t;
-    else c->turns = t;
-    c->last_turn = t;
     c->collects++;
-    lm_holdpending(1);
-    if (!compares) t->answer = LM_AGREED;
-    else if ((t->request->code = turn_ask(t)) != MPI_SUCCESS) t->answer = LM_DIFFER;
+    if (compares) {
+        if (c->turns) c->last_turn->next = t;
+        else c->turns = t;
+        c->last_turn = t;
+        lm_holdpending(1);
+        if ((t->request->code = turn_ask(t)) != MPI_SUCCESS) t->answer = LM_DIFFER;
+    } else {
+        t->answer = LM_UNASKED;
+        turn_begin(t);
+    }
     turns_go(c);
 }
 
