@@ -167,6 +167,12 @@ function TestInto:test_arrays_fill_rows_also_of_a_strided_view()
     lu.assertEquals(whole:totable(), {{0, 1, 0}, {0, 4, 0}, {0, 9, 0}, {0, 16, 0}})
 end
 
+function TestInto:test_rows_without_elements()
+    local into = array.zeros {4, 0}
+    lu.assertIs(comm:map(function () return array.zeros {0} end, 4, {into = into}), into)
+    lu.assertEquals({into:shape()}, {4, 0})
+end
+
 function TestInto:test_a_wrong_length_raises_before_the_first_task()
     local called = false
     lu.assertStrContains(message(comm.map, comm, function () called = true end, 7, {into = array.zeros(6)}),

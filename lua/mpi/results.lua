@@ -183,7 +183,7 @@ local function bring_rows(own, job, segments, from)
     local shape = {into:shape()}
     local row = 8
     for d = 2, #shape do row = row * shape[d] end
-    local most, left = math.max(1, PIECE // row), 0
+    local most, left = math.max(1, PIECE // math.max(1, row)), 0
     for s = 1, #segments, 2 do left = left + segments[s + 1] - segments[s] + 1 end
     local s, skipped = 1, 0
     shape[1] = math.min(most, left)
