@@ -1,6 +1,7 @@
 -- What of the module and its communicators is Lua: run once, with the module as its argument.
 local mpi = ...
 local comm = mpi.comm
+local require = require -- whatever the script does to the globals
 
 -- What needs more is loaded when it is first used.
 for _, name in ipairs {"imap", "map", "mapreduce", "share"} do

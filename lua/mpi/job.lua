@@ -4,6 +4,10 @@ local handout = require "mpi.handout"
 local isolate = require "mpi.isolate"
 local trace = require "mpi.trace"
 
+-- whatever a task does to the globals
+local debug, error, ipairs, math, pairs, pcall, setmetatable, table, tostring, type =
+    debug, error, ipairs, math, pairs, pcall, setmetatable, table, tostring, type
+
 local take, move = handout.take, table.move
 
 -- Errors --------------------------------------------------------------------------------------------------------------

@@ -4,6 +4,10 @@
 local mpi = require "mpi"
 local core = require "mpi.journal.core"
 
+-- whatever a task does to the globals
+local _G, debug, error, getmetatable, io, ipairs, math, next, os, pairs, pcall, setmetatable, string, table, type =
+    _G, debug, error, getmetatable, io, ipairs, math, next, os, pairs, pcall, setmetatable, string, table, type
+
 local checksum = core.checksum
 local pack = string.pack
 

@@ -9,6 +9,10 @@ local jobs = require "mpi.job"
 local journal = require "mpi.journal"
 local outcome = require "mpi.results"
 
+-- whatever a task does to the globals
+local error, ipairs, math, next, pcall, select, setmetatable, table, type, xpcall =
+    error, ipairs, math, next, pcall, select, setmetatable, table, type, xpcall
+
 local take, clock = handout.take, handout.clock
 local move = table.move
 local text_of, placed = jobs.text_of, jobs.placed

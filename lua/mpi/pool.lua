@@ -10,6 +10,11 @@ local pooltask = require "mpi.pooltask"
 local ranks = require "mpi.ranks"
 local serve = require "mpi.serve"
 local trace = require "mpi.trace"
+
+-- whatever a task does to the globals
+local _G, error, ipairs, load, math, pairs, pcall, setmetatable, table, tostring, type =
+    _G, error, ipairs, load, math, pairs, pcall, setmetatable, table, tostring, type
+
 local complain = trace.complain
 local clock, kind = serve.clock, math.type
 

@@ -12,6 +12,11 @@ local pooltask = require "mpi.pooltask"
 local ranks = require "mpi.ranks"
 local serve = require "mpi.serve"
 local trace = require "mpi.trace"
+
+-- whatever a task does to the globals
+local error, getmetatable, ipairs, math, pairs, pcall, select, setmetatable, table, tostring, type, xpcall =
+    error, getmetatable, ipairs, math, pairs, pcall, select, setmetatable, table, tostring, type, xpcall
+
 local complain = trace.complain
 local clock, notes, tags = serve.clock, pooltask.notes, pooltask.tags
 

@@ -11,6 +11,13 @@ local jobs = require "mpi.job"
 local ranks = require "mpi.ranks"
 local serve = require "mpi.serve"
 local trace = require "mpi.trace"
+
+-- whatever a task does to the globals
+local _G, debug, error, getmetatable, ipairs, math, next, pairs, pcall, setmetatable, table, tostring, type =
+    _G, debug, error, getmetatable, ipairs, math, next, pairs, pcall, setmetatable, table, tostring, type
+
+require "mpi.map" -- else it is loaded at the first map, when the globals may be others
+
 local complain = trace.complain
 
 -- On every rank --------------------------------------------------------------------------------------------------

@@ -4,6 +4,11 @@ local mpi = require "mpi"
 local poolmap = require "mpi.poolmap"
 local ranks = require "mpi.ranks"
 local serve = require "mpi.serve"
+
+-- whatever a task does to the globals
+local _G, error, load, os, pairs, pcall, table, tostring, type =
+    _G, error, load, os, pairs, pcall, table, tostring, type
+
 local clock = serve.clock
 
 -- Tags on a pool's own communicator. TASK: rank 0 to another rank, {sequence number, packed}, or {stop = true, …}.

@@ -3,7 +3,9 @@
 local trace = require "mpi.trace"
 local mpi = package.loaded.mpi -- nil where there is only text to merge
 
-local ipairs, table = ipairs, table -- whatever a line at the prompt does to the globals
+-- whatever a task or a line at the prompt does to the globals
+local getmetatable, ipairs, math, pcall, setmetatable, table, tonumber, tostring, type =
+    getmetatable, ipairs, math, pcall, setmetatable, table, tonumber, tostring, type
 
 local ranks = {}
 

@@ -6,6 +6,9 @@ local mpi = require "mpi"
 local handout = require "mpi.handout"
 local jobs = require "mpi.job"
 
+-- whatever a task does to the globals
+local error, ipairs, math, pcall, select, table = error, ipairs, math, pcall, select, table
+
 local place, placed = handout.place, jobs.placed
 
 -- Up to this many items the results are together in one message; above so many bytes each rank's are put in their places

@@ -1,5 +1,9 @@
 -- Messages and tracebacks of errors as the script's author wants them: what is compiled in does not appear.
 
+-- whatever a task does to the globals
+local debug, error, getmetatable, package, pairs, rawlen, setmetatable, table, type =
+    debug, error, getmetatable, package, pairs, rawlen, setmetatable, table, type
+
 local trace = {}
 
 -- Modules that call tasks, and how they do: nothing above these lines of a traceback is the task's own.
