@@ -498,6 +498,20 @@ function TestShare:test_every_item_comes_once()
     end)
 end
 
+function TestShare:test_the_largest_numbers_of_items_and_chunks()
+    local last = math.maxinteger
+    for _, schedule in ipairs {"dynamic", "cyclic"} do
+        for _, chunk in ipairs {last, last - 2, last - 1, 2^62 | 0} do
+            local got = {}
+            for i in comm:share(last, {chunk = chunk, schedule = schedule}) do
+                got[#got + 1] = i
+                if i < 10 or #got == 3 then break end
+            end
+            for k, i in ipairs(got) do lu.assertEquals(i, k == 1 and (i == 1 and 1 or chunk + 1) or got[k - 1] + 1) end
+        end
+    end
+end
+
 function TestShare:test_items_of_the_root()
     local seen = {}
     for i, item in comm:share(rank == 0 and {"a", "b", nil, "d", n = 4} or nil) do seen[#seen + 1] = i .. tostring(item) end

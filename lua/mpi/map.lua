@@ -345,8 +345,8 @@ function map.share(comm, items, opts)
     n, fetch, next_range = start(h, h:comm(), job, n, fetch)
     local i, last = 0, 0
     return function ()
-        i = i + 1
-        if i > last then
+        if i < last then i = i + 1
+        else
             local first
             first, last = self:take(next_range)
             if not first then

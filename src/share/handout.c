@@ -425,8 +425,8 @@ static int handout_take(lua_State *L)
     lm_range r = handout_halted(h) ? lm_nothing : handout_next(L, h);
     if (!lm_length(r)) return 0;
     const lm_schedule *s = &h->schedule;
-    int64_t first = (int64_t)(r.first - 1) * s->granule + 1, last = (int64_t)(r.end - 1) * s->granule;
-    if (last > s->n) last = s->n;
+    int64_t first = (int64_t)(r.first - 1) * s->granule + 1, before = r.end - 1;
+    int64_t last = before < s->chunks ? before * s->granule : s->n;
     h->count = last - first + 1;
     h->last = h->nodes.count > 1 ? lm_now() : began;
     lua_pushinteger(L, first);
