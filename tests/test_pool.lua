@@ -25,6 +25,7 @@ end
 
 function TestPool:test_an_error_of_the_function_raises_on_every_rank()
     lu.assertEquals(message(mpi.pool, function () error "boom" end), "boom")
+    lu.assertEquals(table.pack(pcall(mpi.pool, function () error(nil) end)), {n = 2, false})
     local fine, problem = pcall(mpi.pool, function () error {code = 3} end)
     lu.assertFalse(fine)
     lu.assertEquals(problem, {code = 3})

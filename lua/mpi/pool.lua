@@ -12,8 +12,8 @@ local serve = require "mpi.serve"
 local trace = require "mpi.trace"
 
 -- whatever a task does to the globals
-local _G, error, ipairs, load, math, pairs, pcall, setmetatable, table, tostring, type =
-    _G, error, ipairs, load, math, pairs, pcall, setmetatable, table, tostring, type
+local _G, coroutine, error, ipairs, load, math, pairs, pcall, select, setmetatable, table, tostring, type =
+    _G, coroutine, error, ipairs, load, math, pairs, pcall, select, setmetatable, table, tostring, type
 
 local complain = trace.complain
 local clock, kind = serve.clock, math.type
@@ -175,12 +175,18 @@ local function lead(comm, f, outer)
     local desk, ids = pooldesk.new(comm, Part, outer), {}
     for rank = 0, comm:size() - 1 do ids[rank + 1] = rank end
     local before, inner = leading, poolmap.enter(comm)
+    local returned = false
     local guard <close> = setmetatable({}, {__close = function (_, problem)
         leading = before
-        desk:close(problem, inner)
+        -- also nil may have been raised, while a coroutine that is closed has not failed
+        desk:close(problem ~= nil or not returned and select(2, coroutine.running()), problem, inner)
     end})
     leading = desk
-    return f(desk:part(ids))
+    local function pass(...)
+        returned = true
+        return ...
+    end
+    return pass(f(desk:part(ids)))
 end
 
 local function follow(comm, shift, outer)

@@ -407,8 +407,8 @@ function Desk:check_reserved(call, tasks)
     if held then complain(("%s: an imap has not ended on rank %d"):format(call, held)) end
 end
 
--- The end of the function, by `problem` or without: what is open is cancelled, the other ranks are let go.
-function Desk:close(problem, before)
+-- The end of the function, when it failed by `problem`: what is open is cancelled, the other ranks are let go.
+function Desk:close(failed, problem, before)
     serve.tick(self.outer)
     if self.loop then getmetatable(self.loop).__close(self.loop, "the pool's function ended") end
     self.closed, self.turning = true, true
@@ -430,15 +430,15 @@ function Desk:close(problem, before)
             serve.note(self.comm, rank, notes.CANCEL, entry.sequence)
         end
     end
-    local limit = problem ~= nil and clock() + FAREWELL
+    local limit = failed and clock() + FAREWELL
     while not drained() and not (limit and clock() > limit) do
         local rank, tag = serve.wait(self.comm, "the end of mpi.pool", limit and math.max(0, limit - clock()) or nil)
         if rank then self:receive(rank, tag) end
     end
     local tidy = drained() and not self.left and not serve.stopped() -- others may have been stopped, too
     if tidy then mpi.waitall(self.sends) end
-    local stop = {stop = true, tidy = tidy, failed = problem ~= nil}
-    if stop.failed then
+    local stop = {stop = true, tidy = tidy, failed = failed}
+    if failed then
         problem = trace.raised(problem)
         local packable, packed = pcall(mpi.pack, problem)
         stop.problem = packable and packed or mpi.pack(select(2, xpcall(error, ranks.described, problem, 0)).message)
