@@ -132,6 +132,16 @@ function TestJournal:test_results_go_into_an_array_or_to_one_rank()
     if results then lu.assertTrue(results[10] == array.of {10, 100}) end
 end
 
+function TestJournal:test_a_kept_result_that_does_not_fit_raises_on_every_rank()
+    self:map(function (x) return "s" .. x end, 8)
+    for _, to in ipairs {"all", 0, size - 1} do
+        local problem = support.raised(self.map, self, square, 8, {to = to, into = array.zeros(8)})
+        lu.assertEquals(problem.message, "cannot put a string into an array of float64")
+        lu.assertEquals(problem.rank, to == "all" and 0 or to)
+        lu.assertEquals(comm:allreduce(1), size)
+    end
+end
+
 function TestJournal:test_seeded_results_are_those_of_an_undisturbed_map()
     local function task(_, i)
         if i > 10 and self.bad then error("later", 0) end

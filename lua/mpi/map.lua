@@ -18,7 +18,7 @@ local move = table.move
 local text_of, placed = jobs.text_of, jobs.placed
 local new_error, new_body_error, packed_error, sent = jobs.new_error, jobs.new_body_error, jobs.packed_error, jobs.sent
 local job_of, distribute, start = jobs.job_of, jobs.distribute, jobs.start
-local direct_results, agree_into, bring = outcome.direct_results, outcome.agree_into, outcome.bring
+local wants, direct_results, agree_into, bring = outcome.wants, outcome.direct_results, outcome.agree_into, outcome.bring
 
 local map = {}
 
@@ -165,6 +165,20 @@ local function open_journal(own, job, n)
     return record
 end
 
+-- What was done before, on the ranks that want it: → the failure, or nil; the results, which are in the array if there is one
+local function take_kept(h, own, job, record)
+    local kept, at = {}, 0
+    if not (job.left and wants(own, job)) then return nil, kept end
+    local results = job.into or kept
+    local failure = work(h, job, own:rank(), function () return at end, function ()
+        record:each(function (i, value)
+            at = i
+            results[i] = value
+        end)
+    end)
+    return failure, kept
+end
+
 -- Segments of places in the list of items that were left as segments of items.
 local function segments_left(left, segments)
     local list = {}
@@ -244,14 +258,15 @@ function map.map(comm, f, items, opts)
     local _, next_range
     _, fetch, next_range = start(h, own, job, job.left and #job.left or n, fetch)
     local direct = direct_results(own, job, n)
+    local unusable, kept = take_kept(h, own, job, record)
     local failure, values, segments = collect(h, job, own:rank(), fetch, dressed(h, job, own:rank(), told, record), next_range,
                                               direct, (job.left and #job.left or n or 0) // own:size())
     told.read = job.read
-    local all, first = meet(h, failure, told)
+    local all, first = meet(h, unusable or failure, told)
     if first then error(first, 0) end
     n = n or all[job.root + 1][6].read
     local results, ended = bring(h, own, job, n, values, segments, all[own:rank() + 1][4], direct)
-    if results and job.left then record:each(function (i, value) results[i] = value end) end
+    for i, value in next, kept do results[i] = value end
     return results, info_of(all, job, ended)
 end
 

@@ -225,4 +225,4 @@ local function bring(h, own, job, n, values, segments, done, direct)
     return bring_values(h, own, job, n, values, segments, done, direct)
 end
 
-return {direct_results = direct_results, agree_into = agree_into, bring = bring}
+return {wants = wants, direct_results = direct_results, agree_into = agree_into, bring = bring}
