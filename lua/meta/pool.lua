@@ -22,7 +22,8 @@
 --- none waits behind a long one while another rank is free. Rank 0 does tasks while it waits for results (not while a
 --- wait is limited), and keeps giving the others work whatever it does, also while it waits for a message; only inside
 --- one collective, one long `send` or another long call of a C function it cannot. A task that only rank 0 can do, as all
---- in a pool of one rank, is done when its future is asked for.
+--- in a pool of one rank, is done when its future is asked for. Finalizers and hooks may submit and cancel at any time, but
+--- wait only when the pool is not at work.
 ---
 --- **Parts.** `pool[2]` is rank 2 alone, `pool{0, 2}` are these two ranks, with the same methods. Lists are then by
 --- position in the part, as in its `ids`.
@@ -139,7 +140,8 @@ function pool:starmap(f, items, opts) end
 ---
 --- Options: `ordered`, `ahead`, `seed`, `isolate` with `memory`, `timeout` and `tries`, and with rank 0 in the part
 --- `schedule`, `chunk` and `progress`. Until the loop ends, its ranks cannot be given other work than by `submit`, which
---- waits.
+--- waits; waiting in the body for what only they can do raises. There is one loop at a time on rank 0. When the loop is
+--- left after a task has failed, its error is raised.
 ---@param f fun(item: any, index: integer): any
 ---@param items any[]|mpi.array|integer|(fun(): any)
 ---@param opts? table
