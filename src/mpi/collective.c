@@ -3,13 +3,12 @@
    About thirty calls share one way: read the arguments, find the block that travels per rank, agree, call MPI. A row
    says what the arguments are and how many blocks each side holds; the one line of C above it hands the filled struct
    to MPI. */
-#include "collective.h"
+#include "collective_call.h"
 
 #include "agree.h"
 #include "datatype.h"
 #include "error.h"
 #include "progress.h"
-#include "request.h"
 #include "topology.h"
 
 #include <ctype.h>
@@ -19,62 +18,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A row as a function: what is fixed before the first call. */
-typedef struct binding {
-    const struct row *row;
-    bool nonblocking, has_root, varies;
-    int arguments;
-    char name[24];
-} binding;
-
-typedef struct call {
-    const struct row *row;
-    const binding *binding;
-    const char *name;
-    lm_comm *c;
-    lua_State *L;
-    lm_request *request; /* of a nonblocking call, once it is made; it lies at request_at on the stack */
-    int request_at;
-    struct postponed *postponed;
-    bool compares;
-    uint64_t also, remainder;
-    const char *mistake;
-    int send_arg, recv_arg;  /* stack indices of the arguments; 0: this call has none */
-    lm_array *send, *recv;   /* NULL: not given, not used here, or IN_PLACE */
-    bool in_place, made;     /* made: recv was left out */
-    int parts;               /* how many blocks EACH stands for */
-    bool sends, receives;    /* whether this rank's side is used at all */
-    const void *sendbuf;
-    void *recvbuf;
-    int64_t block;           /* elements per rank; of one row in the v forms */
-    int count;               /* the same for MPI, in units of type */
-    MPI_Datatype type;
-    lm_dtype dtype;
-    int *sendcounts, *senddispls, *recvcounts, *recvdispls; /* v forms: in rows */
-    int root;
-    int op_arg;
-    lm_opid opid;
-    MPI_Op op;
-    MPI_Comm comm;
-} call;
-
-typedef enum blocks { ONE, EACH } blocks; /* one block, or one for each rank (or neighbour) */
-
-typedef struct row {
-    const char *name;
-    int (*call)(call *k); /* or its nonblocking form, when k->request is there */
-    const char *arguments; /* b both, s send, r recv, m sendcounts, n recvcounts, o op, t root */
-    blocks sends, receives;
-    enum { EVERYWHERE, SEND_AT_ROOT, RECV_AT_ROOT, NEIGHBOURS } use;
-} row;
-
 /* --- the calls -------------------------------------------------------------------------------------------- */
 
 #define BLOCK k->count, k->type
 #define SENT k->sendbuf, k->sendcounts, k->senddispls, k->type
 #define RECEIVED k->recvbuf, k->recvcounts, k->recvdispls, k->type
 #define CALL(name, Name, ...) \
-    static int name(call *k) \
+    static int name(lm_call *k) \
     { \
         return k->request ? MPI_I##name(__VA_ARGS__, k->comm, &k->request->mpi) : MPI_##Name(__VA_ARGS__, k->comm); \
     }
@@ -96,7 +46,7 @@ CALL(reduce_scatter, Reduce_scatter, k->sendbuf, k->recvbuf, k->recvcounts, k->t
 CALL(scan, Scan, k->sendbuf, k->recvbuf, BLOCK, k->op)
 CALL(exscan, Exscan, k->sendbuf, k->recvbuf, BLOCK, k->op)
 
-static const row rows[] = {
+static const lm_callrow rows[] = {
     {"Bcast", bcast, "bt", ONE, ONE, EVERYWHERE},
     {"Scatter", scatter, "srt", EACH, ONE, SEND_AT_ROOT},
     {"Gather", gather, "srt", ONE, EACH, RECV_AT_ROOT},
@@ -153,7 +103,7 @@ typedef struct in_place {
 static const lm_kind in_place_kind = {"mpi.IN_PLACE", sizeof(in_place)};
 
 /* The array at arg when this rank uses it; NULL and possibly a mistake otherwise. */
-static lm_array *call_array(call *k, int arg, const char *what, bool writes)
+static lm_array *call_array(lm_call *k, int arg, const char *what, bool writes)
 {
     lm_array *a = lm_toarray(k->L, arg);
     if (!a) {
@@ -166,7 +116,7 @@ static lm_array *call_array(call *k, int arg, const char *what, bool writes)
 }
 
 /* Sets send, recv, root and op from the arguments. */
-static void call_read(call *k)
+static void call_read(lm_call *k)
 {
     lua_State *L = k->L;
     int arg = 2;
@@ -192,20 +142,18 @@ static void call_read(call *k)
 
 /* --- equal blocks ----------------------------------------------------------------------------------------- */
 
-static int64_t array_rows(const lm_array *a) { return a->ndim ? a->shape[0] : 1; }
-
-static void call_reducible(call *k, const lm_array *a)
+static void call_reducible(lm_call *k, const lm_array *a)
 {
     const char *why = a && k->opid < LM_OPS ? lm_reducible(k->opid, a) : NULL;
     if (why) lm_mistake(k->L, &k->mistake, k->op_arg, k->name, "%s %s", lm_opnames[k->opid], why);
 }
 
 /* Sets block and dtype: from the side this rank has. */
-static void call_block(call *k)
+static void call_block(lm_call *k)
 {
     const lm_array *a = k->send ? k->send : k->recv;
     if (!a) return;
-    blocks held = k->send ? k->row->sends : k->row->receives;
+    lm_blocks held = k->send ? k->row->sends : k->row->receives;
     k->dtype = (lm_dtype)a->dtype;
     k->block = held == ONE ? a->size : k->parts ? a->size / k->parts : 0;
     if (held == EACH && a->size != k->block * k->parts)
@@ -216,7 +164,7 @@ static void call_block(call *k)
 }
 
 /* Makes recv when it was left out, else compares it with send. */
-static void call_fit(call *k, int64_t needed)
+static void call_fit(lm_call *k, int64_t needed)
 {
     if (!k->send || !k->recv) return;
     if (k->recv->dtype != k->send->dtype)
@@ -229,8 +177,7 @@ static void call_fit(call *k, int64_t needed)
         lm_mistake(k->L, &k->mistake, k->recv_arg, k->name, "send and recv share memory; pass mpi.IN_PLACE instead of one");
 }
 
-/* Pushes the array a call was not given: as send, with `rows` in the first dimension. */
-static void call_make(call *k, int64_t rows_needed)
+void lm_callmake(lm_call *k, int64_t rows_needed)
 {
     int64_t shape[LM_MAXDIM];
     memcpy(shape, k->send->shape, sizeof shape);
@@ -245,7 +192,7 @@ static void call_make(call *k, int64_t rows_needed)
 }
 
 /* Packed memory for the sides that are strided; what arrives in recvbuf is unpacked when the call is done. */
-static void call_buffers(call *k)
+static void call_buffers(lm_call *k)
 {
     if (k->recv) {
         k->recvbuf = k->recv->data;
@@ -264,9 +211,9 @@ static void call_buffers(call *k)
     else k->sendbuf = MPI_IN_PLACE;
 }
 
-static void call_wait(call *k) { lm_wait(k->L, k->name, k->binding->has_root ? "root" : NULL, k->root, -1); }
+void lm_callwait(lm_call *k) { lm_wait(k->L, k->name, k->binding->has_root ? "root" : NULL, k->root, -1); }
 
-static lm_intent call_intent(const call *k)
+static lm_intent call_intent(const lm_call *k)
 {
     const char *op = k->op_arg && k->opid < LM_OPS ? lm_opnames[k->opid] : NULL;
     return (lm_intent){.call = k->name, .op = op, .root = k->binding->has_root ? k->root : -1, .dtype = k->dtype, .count = k->block,
@@ -276,8 +223,8 @@ static lm_intent call_intent(const call *k)
 /* A nonblocking call that begins when its turn comes. */
 typedef struct postponed {
     lm_turn turn;
-    call k;
-    int (*call)(call *k);
+    lm_call k;
+    int (*call)(lm_call *k);
     bool owns_type;
 } postponed;
 
@@ -291,7 +238,7 @@ static int postponed_begin(lm_turn *t, MPI_Comm comm)
 }
 
 /* Prepares the turn of the request on top of the stack, with all that the call has at this moment. */
-static void call_postpone(call *k)
+static void call_postpone(lm_call *k)
 {
     postponed *p = k->postponed = lua_newuserdatauv(k->L, sizeof *p, 0);
     lm_keep(k->L);
@@ -303,7 +250,7 @@ static void call_postpone(call *k)
 }
 
 /* The others learn of the mistake when they wait for their requests. */
-static _Noreturn void call_fail(call *k)
+static _Noreturn void call_fail(lm_call *k)
 {
     lua_State *L = k->L;
     if (k->compares) {
@@ -321,7 +268,7 @@ static _Noreturn void call_fail(call *k)
 
 /* Nonblocking calls ask the others later. Those that always ask have a channel that all ranks use alike: what they move
    never meets a receive of a call that was not compared, which may be shorter. */
-static void call_agree(call *k, bool always, uint64_t also)
+static void call_agree(lm_call *k, bool always, uint64_t also)
 {
     k->also = also;
     if (k->binding->nonblocking) {
@@ -329,17 +276,17 @@ static void call_agree(call *k, bool always, uint64_t also)
         if (k->mistake) call_fail(k);
         return;
     }
-    call_wait(k);
+    lm_callwait(k);
     lm_intent intent = call_intent(k);
     lm_agree(k->L, k->c, &intent, always);
     if (always) k->comm = k->c->payload;
 }
 
 /* Whether there is a result for this rank. */
-static bool call_has_result(const call *k) { return k->recv && !(k->made && k->row->call == exscan && k->c->rank == 0); }
+static bool call_has_result(const lm_call *k) { return k->recv && !(k->made && k->row->call == exscan && k->c->rank == 0); }
 
 /* For a nonblocking call: pushes the request, which keeps all that is on the stack and marks the arrays. */
-static void call_request(call *k)
+static void call_request(lm_call *k)
 {
     lua_State *L = k->L;
     int top = lua_gettop(L);
@@ -358,13 +305,13 @@ static void call_request(call *k)
     lua_setiuservalue(L, k->request_at, 2);
     k->request = r;
     call_postpone(k);
-    call *later = &k->postponed->k;
+    lm_call *later = &k->postponed->k;
     k->postponed->owns_type = later->type != lm_mpitype(later->dtype) && later->type != MPI_BYTE;
     if (k->postponed->owns_type) MPI_Type_dup(k->type, &later->type);
 }
 
 /* Reductions that MPI cannot do by itself and that cannot run a callback where they are. */
-static bool call_folds(const call *k)
+static bool call_folds(const lm_call *k)
 {
     return k->op_arg && !lm_isnative(k->opid, k->dtype) && (k->binding->nonblocking || k->row->call == reduce_scatter);
 }
@@ -374,7 +321,7 @@ static bool call_folds(const call *k)
 
 /* Whether any of the call's messages may be longer than that: MPI's trees send many ranks' blocks as one, only
    neighbours each block by itself. */
-static bool call_is_large(const call *k)
+static bool call_is_large(const lm_call *k)
 {
     bool many = k->row->sends == EACH || k->row->receives == EACH || call_folds(k);
     int together = many && k->row->use != NEIGHBOURS ? k->parts : 1;
@@ -382,9 +329,9 @@ static bool call_is_large(const call *k)
 }
 
 /* Hands the call to MPI. */
-static int call_mpi(call *k)
+static int call_mpi(lm_call *k)
 {
-    call_wait(k);
+    lm_callwait(k);
     if (k->binding->nonblocking) {
         call_request(k);
         return MPI_SUCCESS;
@@ -396,12 +343,12 @@ static int call_mpi(call *k)
 /* --- reductions ------------------------------------------------------------------------------------------- */
 
 /* Native reductions beyond an int's reach, piece by piece: elements do not depend on each other. */
-static int call_pieces(call *k, int64_t n)
+static int call_pieces(lm_call *k, int64_t n)
 {
     enum { PIECE = 1 << 30 };
     int size = lm_dtypes[k->dtype].size, code = MPI_SUCCESS;
     for (int64_t at = 0; at < n && code == MPI_SUCCESS; at += PIECE) {
-        call piece = *k;
+        lm_call piece = *k;
         if (k->sendbuf != MPI_IN_PLACE) piece.sendbuf = (const char *)k->sendbuf + at * size;
         if (k->recvbuf) piece.recvbuf = (char *)k->recvbuf + at * size;
         piece.count = n - at < PIECE ? (int)(n - at) : PIECE;
@@ -411,7 +358,7 @@ static int call_pieces(call *k, int64_t n)
 }
 
 /* A Lua operator that raised on a rank raises on all: what it raised here is at `raised`, 0: it did not. */
-static void call_operated(call *k, int raised)
+static void call_operated(lm_call *k, int raised)
 {
     if (raised) k->mistake = lm_errortext(k->L, raised);
     call_agree(k, true, 0);
@@ -453,12 +400,12 @@ static void fold_finish_request(lua_State *L, lm_request *r, int index)
 }
 
 /* All blocks come to all ranks, which combine them in rank order. */
-static int call_fold(call *k, const lm_array *like)
+static int call_fold(lm_call *k, const lm_array *like)
 {
     lua_State *L = k->L;
     size_t bytes = lm_bytes(like);
     fold *f = lua_newuserdatauv(L, sizeof *f, 0);
-    *f = (fold){like, lua_newuserdatauv(L, bytes * (size_t)k->c->size, 0), k->c->size, k->c->size, 0, k->recv, k->recv ? array_rows(k->recv) : 0};
+    *f = (fold){like, lua_newuserdatauv(L, bytes * (size_t)k->c->size, 0), k->c->size, k->c->size, 0, k->recv, k->recv ? lm_rowsof(k->recv) : 0};
     if (k->row->call == scan) f->count = k->c->rank + 1;
     if (k->row->call == exscan) f->count = k->c->rank;
     if (f->count == 0) f->recv = NULL;
@@ -469,8 +416,8 @@ static int call_fold(call *k, const lm_array *like)
     char *mine = lua_newuserdatauv(L, bytes, 0);
     lm_pack(like, mine);
     lm_span span = lm_spanof(MPI_BYTE, (int64_t)bytes);
-    row gathering = {.name = k->name, .call = allgather, .arguments = "sr"};
-    call g = *k;
+    lm_callrow gathering = {.name = k->name, .call = allgather, .arguments = "sr"};
+    lm_call g = *k;
     g.row = &gathering;
     g.sendbuf = mine;
     g.recvbuf = f->blocks;
@@ -502,7 +449,7 @@ static int call_fold(call *k, const lm_array *like)
     return code;
 }
 
-static int call_reduce(call *k)
+static int call_reduce(lm_call *k)
 {
     const lm_array *like = k->send ? k->send : k->recv;
     if (call_folds(k)) return call_fold(k, like);
@@ -517,7 +464,7 @@ static int call_reduce(call *k)
     return code;
 }
 
-static int call_blocks(call *k)
+static int call_blocks(lm_call *k)
 {
     lm_span span = lm_spanof(lm_mpitype(k->dtype), k->block);
     k->count = span.count;
@@ -536,157 +483,7 @@ static int64_t row_elements(const lm_array *a)
     return n;
 }
 
-/* Reads the counts at arg, in rows, one for each rank, and pushes the memory they and the displacements are in. Where
-   `parts` is known it says what each rank has (-1: unknown): counts must agree, and may be left out. `total` becomes
-   their sum. */
-static int *counts_read(call *k, int arg, const int64_t *parts, int64_t *total)
-{
-    lua_State *L = k->L;
-    int n = k->c->size, *counts = lua_newuserdatauv(L, sizeof *counts * 2 * (size_t)n, 0), *displs = counts + n;
-    bool given = !lua_isnoneornil(L, arg);
-    *total = 0;
-    if (given && !lua_istable(L, arg))
-        lm_mistake(L, &k->mistake, arg, k->name, "counts: list of %d integers expected, one for each rank, got %s", n, luaL_typename(L, arg));
-    else if (given && (lua_Integer)lua_rawlen(L, arg) != n)
-        lm_mistake(L, &k->mistake, arg, k->name, "counts: list of %d integers expected, one for each rank, got %I", n,
-                   (lua_Integer)lua_rawlen(L, arg));
-    for (int r = 0; r < n; r++) {
-        int64_t part = parts ? parts[r] : -1, count = part;
-        if (given && !k->mistake) {
-            int is;
-            lua_rawgeti(L, arg, r + 1);
-            count = lua_tointegerx(L, -1, &is);
-            lua_pop(L, 1);
-            if (!is || count < 0)
-                lm_mistake(L, &k->mistake, arg, k->name, "counts[%d] is not a count of rows", r + 1);
-            else if (part >= 0 && part != count)
-                lm_mistake(L, &k->mistake, arg, k->name, k->row->call == alltoallv ? "counts[%d] is %I, but rank %d sends %I rows"
-                           : "counts[%d] is %I, but the array on rank %d has %I rows", r + 1, (lua_Integer)count, r, (lua_Integer)part);
-        } else if (count < 0) {
-            lm_mistake(L, &k->mistake, arg, k->name, "counts is missing");
-        }
-        if (k->mistake) count = 0;
-        if (count > INT_MAX || *total > INT_MAX)
-            lm_mistake(L, &k->mistake, arg, k->name, "more than 2^31 rows; send fewer and longer ones");
-        counts[r] = (int)count;
-        displs[r] = (int)*total;
-        *total += count;
-    }
-    return counts;
-}
-
-/* Notes a mistake unless the array that holds the rows of all ranks has as many as the counts make. */
-static void counts_fit(call *k, const lm_array *whole, int arg, const char *what, int64_t total)
-{
-    if (whole && !k->mistake && array_rows(whole) != total)
-        lm_mistake(k->L, &k->mistake, arg, k->name, "%s has %I rows, the counts make %I", what, (lua_Integer)array_rows(whole),
-                   (lua_Integer)total);
-}
-
-/* The rows every rank's own array has, gathered where they are needed: the counts are compared with them, so that MPI
-   never meets one that is wrong. NULL for nonblocking calls, which cannot ask. */
-static int64_t *counts_ask(call *k, int64_t mine)
-{
-    if (k->binding->nonblocking) return NULL;
-    int64_t *parts = lua_newuserdatauv(k->L, sizeof *parts * (size_t)k->c->size, 0);
-    call_wait(k);
-    lm_mpi(k->L,
-           k->row->use == EVERYWHERE ? MPI_Allgather(&mine, 1, MPI_INT64_T, parts, 1, MPI_INT64_T, k->comm)
-                                     : MPI_Gather(&mine, 1, MPI_INT64_T, parts, 1, MPI_INT64_T, k->root, k->comm),
-           k->name);
-    return parts;
-}
-
-/* What one rank's count of rows for another adds to a sum that is to be zero. */
-static uint64_t count_share(int from, int to, int count) { return lm_mix(lm_mix(lm_mix(1, (uint64_t)from), (uint64_t)to), (uint64_t)count); }
-
-/* Scatterv, Gatherv, Allgatherv: one side has the rows of all ranks. Returns a digest of counts that are the same on all
-   ranks. */
-static uint64_t counts_of_all(call *k, int arg)
-{
-    bool scatters = k->row->use == SEND_AT_ROOT;
-    const lm_array *part = scatters ? k->recv : k->send;
-    int64_t mine = part ? array_rows(part) : -1, total; /* -1: in place, the part lies in the whole */
-    int64_t *parts = counts_ask(k, mine);
-    if (mine > INT_MAX)
-        lm_mistake(k->L, &k->mistake, scatters ? k->recv_arg : k->send_arg, k->name, "more than 2^31 rows; send fewer and longer ones");
-    k->count = mine < 0 ? 0 : (int)mine;
-    if (mine >= 0) k->remainder = count_share(0, k->c->rank, k->count);
-    if (!(scatters ? k->sends : k->receives)) return 0;
-    int *counts = counts_read(k, arg, parts, &total);
-    if (k->made && !k->mistake) call_make(k, total);
-    counts_fit(k, scatters ? k->send : k->recv, scatters ? k->send_arg : k->recv_arg, scatters ? "send" : "recv", total);
-    if (mine < 0) k->remainder = count_share(0, k->c->rank, counts[k->c->rank]);
-    uint64_t digest = 0;
-    for (int r = 0; r < k->c->size; r++) digest += count_share(0, r, counts[r]);
-    if (k->c->rank == k->root) k->remainder -= digest;
-    if (scatters) k->sendcounts = counts, k->senddispls = counts + k->c->size;
-    else k->recvcounts = counts, k->recvdispls = counts + k->c->size;
-    return k->binding->has_root ? 0 : digest;
-}
-
-/* Alltoallv: what this rank receives is what the others send it; in place it sends each as much as it receives. */
-static void counts_of_pairs(call *k, int send_counts, int recv_counts)
-{
-    lua_State *L = k->L;
-    int n = k->c->size;
-    int64_t total, *parts = NULL;
-    int *sent = counts_read(k, k->in_place ? recv_counts : send_counts, NULL, &total);
-    if (!k->in_place) {
-        k->sendcounts = sent;
-        k->senddispls = sent + n;
-        counts_fit(k, k->send, k->send_arg, "send", total);
-    }
-    if (!k->binding->nonblocking) {
-        int64_t *mine = lua_newuserdatauv(L, sizeof *mine * 2 * (size_t)n, 0);
-        parts = mine + n;
-        for (int r = 0; r < n; r++) mine[r] = sent[r];
-        call_wait(k);
-        lm_mpi(L, MPI_Alltoall(mine, 1, MPI_INT64_T, parts, 1, MPI_INT64_T, k->comm), k->name);
-    }
-    k->recvcounts = counts_read(k, recv_counts, parts, &total);
-    k->recvdispls = k->recvcounts + n;
-    if (k->made && !k->mistake) call_make(k, total);
-    counts_fit(k, k->recv, k->recv_arg, "recv", total);
-    for (int r = 0; r < n; r++)
-        k->remainder += count_share(k->c->rank, r, sent[r]) - count_share(r, k->c->rank, k->recvcounts[r]);
-}
-
-/* Reduce_scatter: counts are the same everywhere, equal parts when left out; for MPI in elements. Returns a digest. */
-static uint64_t counts_of_parts(call *k, int arg)
-{
-    lua_State *L = k->L;
-    int n = k->c->size;
-    const lm_array *whole = k->in_place ? k->recv : k->send;
-    int64_t total, *parts = NULL, rows_all = whole ? array_rows(whole) : 0;
-    if (lua_isnoneornil(L, arg)) {
-        parts = lua_newuserdatauv(L, sizeof *parts * (size_t)n, 0);
-        for (int r = 0; r < n; r++) parts[r] = rows_all / n;
-        if (rows_all % n)
-            lm_mistake(L, &k->mistake, k->send_arg, k->name, "send has %I rows, which %d ranks do not divide; pass counts",
-                       (lua_Integer)rows_all, n);
-    }
-    int *counts = counts_read(k, arg, parts, &total), *displs = counts + n;
-    counts_fit(k, whole, k->in_place ? k->recv_arg : k->send_arg, k->in_place ? "recv" : "send", total);
-    if (k->made && !k->mistake) call_make(k, counts[k->c->rank]);
-    if (!k->in_place) counts_fit(k, k->recv, k->recv_arg, "recv", counts[k->c->rank]);
-    if (k->mistake) return 0;
-    uint64_t digest = 0;
-    int64_t at = 0;
-    for (int r = 0; r < n; r++) {
-        int64_t elements = counts[r] * k->block;
-        if (at + elements > INT_MAX) lm_mistake(L, &k->mistake, k->send_arg, k->name, "more than 2^31 elements");
-        digest = (digest + (uint64_t)elements + 1) * UINT64_C(0x9E3779B97F4A7C15);
-        counts[r] = (int)elements;
-        displs[r] = (int)at;
-        at += elements;
-    }
-    k->recvcounts = counts;
-    k->recvdispls = displs;
-    return digest;
-}
-
-static int call_varying(call *k)
+static int call_varying(lm_call *k)
 {
     const lm_array *a = k->send ? k->send : k->recv;
     const char *m = strchr(k->row->arguments, 'm'), *n = strchr(k->row->arguments, 'n');
@@ -702,9 +499,9 @@ static int call_varying(call *k)
     }
     if (k->op_arg) call_reducible(k, a);
     if (!k->binding->nonblocking) call_agree(k, true, 0);
-    if (k->op_arg) also = counts_of_parts(k, recv_counts);
-    else if (m && n) counts_of_pairs(k, send_counts, recv_counts);
-    else also = counts_of_all(k, m ? send_counts : recv_counts);
+    if (k->op_arg) also = lm_countparts(k, recv_counts);
+    else if (m && n) lm_countpairs(k, send_counts, recv_counts);
+    else also = lm_countall(k, m ? send_counts : recv_counts);
     call_agree(k, true, also);
     call_buffers(k);
     if (k->op_arg) return call_reduce(k);
@@ -716,13 +513,13 @@ static int call_varying(call *k)
 
 /* --- one collective --------------------------------------------------------------------------------------- */
 
-static int call_equal(call *k)
+static int call_equal(lm_call *k)
 {
     call_block(k);
     int64_t n = k->parts;
     if (k->send && k->made && k->receives && !k->mistake) {
-        int64_t first = array_rows(k->send);
-        call_make(k, k->row->receives == k->row->sends ? first : k->row->receives == EACH ? first * n : first / n);
+        int64_t first = lm_rowsof(k->send);
+        lm_callmake(k, k->row->receives == k->row->sends ? first : k->row->receives == EACH ? first * n : first / n);
     }
     call_fit(k, k->row->receives == EACH ? k->block * n : k->block);
     if (k->binding->nonblocking && k->op_arg && k->block > INT_MAX && lm_isnative(k->opid, k->dtype))
@@ -733,7 +530,7 @@ static int call_equal(call *k)
 }
 
 /* Open MPI's nonblocking exchange swaps the two blocks of a neighbour that is both the lower and the higher one. */
-static int call_neighbours(call *k)
+static int call_neighbours(lm_call *k)
 {
     int peers[2 * LM_MAXGRID], n = lm_neighbours(k->L, k->c, k->name, peers);
     for (int i = 0; k->binding->nonblocking && k->row->call == neighbor_alltoall && i < n; i += 2)
@@ -757,8 +554,8 @@ static void keep_for_ever(lua_State *L)
 /* Upvalue: the binding. */
 static int collective(lua_State *L)
 {
-    const binding *b = lua_touserdata(L, lua_upvalueindex(1));
-    call k = {.row = b->row, .binding = b, .name = b->name, .c = lm_checkcomm(L, 1), .L = L};
+    const lm_binding *b = lua_touserdata(L, lua_upvalueindex(1));
+    lm_call k = {.row = b->row, .binding = b, .name = b->name, .c = lm_checkcomm(L, 1), .L = L};
     k.comm = k.c->later;
     k.parts = k.c->size;
     if (k.row->use == NEIGHBOURS) k.parts = call_neighbours(&k);
@@ -778,10 +575,10 @@ static int collective(lua_State *L)
 }
 
 /* Adds a row to the methods on top of the stack. */
-static void collective_add(lua_State *L, const row *r, bool nonblocking)
+static void collective_add(lua_State *L, const lm_callrow *r, bool nonblocking)
 {
-    binding *b = lua_newuserdatauv(L, sizeof *b, 0);
-    *b = (binding){r, nonblocking, strchr(r->arguments, 't'), strpbrk(r->arguments, "mn"), (int)strlen(r->arguments), ""};
+    lm_binding *b = lua_newuserdatauv(L, sizeof *b, 0);
+    *b = (lm_binding){r, nonblocking, strchr(r->arguments, 't'), strpbrk(r->arguments, "mn"), (int)strlen(r->arguments), ""};
     snprintf(b->name, sizeof b->name, nonblocking ? "I%c%s" : "%c%s", nonblocking ? tolower(r->name[0]) : r->name[0], r->name + 1);
     lua_pushcclosure(L, collective, 1);
     lua_setfield(L, -2, b->name);
@@ -826,7 +623,7 @@ void luaopen_collective(lua_State *L)
     lm_new(L, &in_place_kind, 0);
     lua_setfield(L, -2, "IN_PLACE");
     lua_getfield(L, -1, "comm");
-    for (const row *r = rows; r->name; r++) {
+    for (const lm_callrow *r = rows; r->name; r++) {
         collective_add(L, r, false);
         collective_add(L, r, true);
     }
