@@ -216,6 +216,8 @@ function TestStop:test_a_pool_stops_and_the_next_one_works()
 end
 
 function TestStop:test_an_operator_that_never_ends_stops()
+    local node <close> = comm:split_type "shared"
+    if node:size() < size then lu.skip "inside MPI nothing is heard of other machines" end
     for _, op in ipairs {function () while true do end end, mpi.op(function () while true do end end)} do
         lu.assertFalse((outcome(function ()
             if rank == 0 then interrupt.stop() end

@@ -44,9 +44,9 @@
 ---
 --- **Ctrl-C** gives up the line that is being typed. While a line runs, it stops all ranks: in Lua code, in a receive
 --- or a collective that waits, in `comm:map` and pools. Each rank tells where it was, messages that nobody received are
---- gone, and all communicators work. A C function cannot be stopped: after a second the ranks that are in one are named.
---- A second Ctrl-C within a second, or after that, ends the session. A rank that goes on while others have been done for
---- 2 seconds is named, with what it waits for.
+--- gone, and all communicators work. A C function cannot be stopped (nor, across machines, an operator on arrays): after
+--- a second the ranks that are in one are named. A second Ctrl-C within a second, or after that, ends the session. A rank
+--- that goes on while others have been done for 2 seconds is named, with what it waits for.
 ---
 --- **Without a terminal** `-i` reads lines from standard input and shows their results alone, without prompt or colour:
 ---
