@@ -42,6 +42,7 @@ static bool whole;         /* they are all on this machine */
 typedef struct seen {
     uint32_t waits, looks, works;
     uint32_t round; /* looks when the round began */
+    int state;
 } seen;
 
 static seen *before; /* the board at `since` */
@@ -111,7 +112,7 @@ static void board_restart(double now)
 {
     for (int r = 0; r < ranks; r++) {
         uint32_t looks = atomic_load(&entries[r].looks);
-        before[r] = (seen){atomic_load(&entries[r].waits), looks, atomic_load(&entries[r].works), looks};
+        before[r] = (seen){atomic_load(&entries[r].waits), looks, atomic_load(&entries[r].works), looks, atomic_load(&entries[r].state)};
     }
     since = now;
     rounds = 0;
@@ -134,6 +135,7 @@ static enum { CHANGES, SAME, STILL } board_watch(double now)
     for (int r = 0; r < ranks; r++) {
         uint32_t waits = atomic_load(&entries[r].waits);
         if (waits == 0 || waits != before[r].waits || atomic_load(&entries[r].moving)) same = false;
+        if (atomic_load(&entries[r].state) != before[r].state) same = false; /* it has left that wait, for one not told yet */
     }
     if (same && board_round()) rounds++;
     if (same && (rounds < ROUNDS || now - since < QUIET)) return SAME;
