@@ -69,11 +69,19 @@ static void tick_hook(lua_State *L, lua_Debug *at)
     lm_tick(L);
 }
 
-/* Has the running thread serve at its next instruction or call. */
+static void again_hook(lua_State *L, lua_Debug *at);
+static int again; /* while code that caught an error is to get the next: instructions until then */
+
+/* Has the running thread serve at its next instruction or call. A hook of ours that is there already is set anew: when a
+   signal comes while Lua sets one or looks for it, that may be there and never be called. */
 static void tick_now(void)
 {
     lua_State *L = running;
-    if (L && !lua_gethook(L)) lua_sethook(L, tick_hook, LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT, 1);
+    lua_Hook hook = L ? lua_gethook(L) : NULL;
+    if (L && (!hook || hook == tick_hook))
+        lua_sethook(L, tick_hook, LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT, 1);
+    else if (hook == again_hook)
+        lua_sethook(L, again_hook, LUA_MASKCOUNT, again);
 }
 
 static void tick_signal(int number)
@@ -86,7 +94,6 @@ static void tick_signal(int number)
 /* --- insisting -------------------------------------------------------------------------------------------- */
 
 static lm_serve insistent; /* what raised last, and does so until it is over */
-static int again;          /* instructions to the next time */
 
 static void again_hook(lua_State *L, lua_Debug *at)
 {
