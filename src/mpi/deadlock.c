@@ -27,6 +27,7 @@ typedef struct entry {
     _Atomic bool moving;
     _Atomic int state;
     _Atomic uint32_t stop; /* of rank 0's entry: a word for all */
+    _Atomic bool told;     /* of rank 0's entry: a rank of this machine tells of a deadlock */
     lm_row row;
     lm_invitation invitation;
 } entry;
@@ -179,7 +180,7 @@ static void board_report(double now, const lm_row *all, int n)
         asked = asked || all[r].leaving == 0;
         failing = failing || all[r].leaving > 0; /* that rank will end the job itself */
     }
-    if (!running || failing || board_stop(now)) return;
+    if (!running || failing || board_stop(now) || atomic_exchange(&entries[0].told, true)) return;
     size_t room = (size_t)n * 160 + 80, used;
     char *text = malloc(room);
     used = (size_t)snprintf(text, room, "luampi: deadlock: no rank can go on\n");
